@@ -1,0 +1,5 @@
+"""`python -m superres` is `superres`."""
+
+from superres.cli import main
+
+main()

@@ -1,0 +1,127 @@
+"""Registrar: where a fine field lies in a coarse scan, and how far to believe it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from superres.api.plugin import Kind, Plugin
+from superres.api.source import Tile
+from superres.image import FloatArray, Image, Readable
+from superres.registration.blend import read_region
+from superres.registration.layout import Layout, stitch
+from superres.transform import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class PlacedTile:
+    """A camera frame with its place.
+
+    image: the raw frame.  to_mosaic: tile µm → mosaic µm.  linked: placed by measurement; False: only by the prior.
+    residual_um: RMS disagreement of its measured shifts with the global solution, None where it has none.
+    """
+
+    image: Readable
+    to_mosaic: Transform
+    linked: bool = True
+    residual_um: float | None = None
+
+    @property
+    def name(self) -> str:
+        return self.image.name
+
+
+@dataclass(frozen=True, eq=False)
+class Mosaic:
+    """A stitched coarse scan: tiles with sub-pixel places, read by region, never held as one array.
+
+    Its frame: µm in the camera's axes, origin at the outer top-left corner of the bounding box of all tiles.
+    tile_shape_px: (height, width) of every tile.  flat_field: (h, w) or (h, w, 3) float32 relative illumination, mean 1,
+    by which raw frames are divided; None for none.  notes: facts for the report (rotation against the stage in degrees,
+    rejected edges, unlinked tiles).
+    """
+
+    tiles: tuple[PlacedTile, ...]
+    shape_px: tuple[int, int]
+    pixel_size_um: float
+    flat_field: FloatArray | None = field(default=None, repr=False)
+    notes: Mapping[str, float | str] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, image: Image) -> Mosaic:
+        """A mosaic of one frame, without a flat field."""
+        return cls((PlacedTile(image, Transform.identity()),), image.shape_px, image.pixel_size_um)
+
+    def frame(self, index: int) -> Image:
+        """Tile number index, divided by the flat field: float32 pixels in units of white, white level 1."""
+        raw = self.tiles[index].image.read()
+        unit = raw.unit()
+        if self.flat_field is not None:
+            flat = self.flat_field
+            if unit.ndim == 3 and flat.ndim == 2:
+                flat = flat[:, :, None]
+            unit = unit / flat
+        return raw.with_pixels(unit.astype("float32"), white_level=1.0)
+
+    def read(self, top: int, left: int, height: int, width: int) -> Image:
+        """The region of mosaic pixels [top, top + height) × [left, left + width), blended from the frames at sub-pixel
+        places: float32 in units of white, 0 where no tile lies.  Memory is bounded by the region and two frames.
+        """
+        return read_region(self, top, left, height, width)
+
+
+@dataclass(frozen=True, eq=False)
+class Registration:
+    """The place of a fine field.
+
+    transform: coarse µm (frame of the mosaic or image given) → fine µm.  residual_um: the registrar's own estimate of
+    its RMS error over the field, in µm.  confidence: 0 (a guess) … 1 (beyond doubt).  details: numbers that explain it
+    (correlation, peak ratio, inliers), for registration.json and the report.
+    """
+
+    transform: Transform
+    residual_um: float
+    confidence: float
+    details: Mapping[str, float | str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if not 0.0 <= self.confidence <= 1.0:
+            raise ValueError(f"confidence is {self.confidence}; expected 0 … 1")
+        if not self.residual_um >= 0.0:
+            raise ValueError(f"residual_um is {self.residual_um}; expected >= 0")
+
+
+class Registrar(Plugin):
+    """Finds fine fields in a coarse scan.  Subclass it and implement `register`; `assemble` is inherited."""
+
+    kind: ClassVar[Kind] = "registrar"
+
+    def assemble(self, tiles: Sequence[Tile], overlap: float | None = None) -> Mosaic:
+        """Stitch the tiles of one scan: flat field, pairwise sub-pixel shifts, robust least squares.
+
+        tiles: with stage positions, or grid indices, or neither.  overlap: nominal, as a fraction of a tile.
+        Raises RegistrationError (reason "disconnected", "blank", "out-of-bound") where the tiles do not hang together,
+        ImageError where their shapes or pixel sizes differ.  Inputs are untouched.
+        """
+        return mosaic_of(tiles, stitch([tile.image for tile in tiles], [tile.position_um for tile in tiles],
+                                       [tile.grid for tile in tiles], overlap))
+
+    @abstractmethod
+    def register(self, fine: Image, coarse: Mosaic | Image, guess: Transform | None = None) -> Registration:
+        """Find the place of a fine field.
+
+        fine: (H, W[, 3]).  coarse: a mosaic, or one image of the same field.  guess: coarse µm → fine µm, or None.
+        Returns the Registration.  Raises RegistrationError, with the reason, when there is no usable structure, or the
+        field is not there, or its place is ambiguous, mirrored, or of another magnification.  Inputs are untouched.
+        """
+
+
+def mosaic_of(tiles: Sequence[Tile], layout: Layout) -> Mosaic:
+    """The Mosaic of tiles whose places were solved."""
+    placed = tuple(
+        PlacedTile(tile.image, Transform.shift(*(offset * layout.pixel_size_um for offset in origin)), linked, residual)
+        for tile, origin, linked, residual in zip(tiles, layout.origins_px, layout.linked, layout.residuals_um,
+                                                  strict=True))
+    return Mosaic(placed, layout.shape_px, layout.pixel_size_um, layout.flat_field, layout.notes)

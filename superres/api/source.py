@@ -1,0 +1,155 @@
+"""Source: where images of a tissue come from.  The third party's way to add a tissue, a microscope or a data set."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from typing import ClassVar
+
+from superres.api.plugin import Kind, Plugin
+from superres.errors import SourceError
+from superres.image import Image, Readable
+from superres.optics import Optics
+from superres.transform import Transform
+
+
+@dataclass(frozen=True, eq=False)
+class Tile:
+    """One camera frame of a coarse scan.
+
+    image: read when needed.  position_um: nominal stage position (y, x) of the frame's outer top-left corner, in µm of
+    the stage; None where no position is known.  grid: (row, column) of the scan, or None.
+    """
+
+    image: Readable
+    position_um: tuple[float, float] | None = None
+    grid: tuple[int, int] | None = None
+
+    @property
+    def name(self) -> str:
+        return self.image.name
+
+
+@dataclass(frozen=True, eq=False)
+class FineField:
+    """One field of the better objective, somewhere inside a scan; its place need not be known.
+
+    specimen: id of the specimen (or slide) that it shows; splits keep all fields of a specimen on one side.
+    """
+
+    image: Readable
+    specimen: str
+
+    @property
+    def name(self) -> str:
+        return self.image.name
+
+
+@dataclass(frozen=True, eq=False)
+class Scan:
+    """The coarse tiles and the fine fields of one slide.
+
+    overlap: nominal overlap of neighbouring tiles as a fraction of a tile, or None.
+    """
+
+    slide: str
+    tiles: tuple[Tile, ...]
+    fields: tuple[FineField, ...]
+    overlap: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Pair:
+    """A coarse image and the fine image of exactly the same field, ready for training.
+
+    coarse: (h, w) pixels.  fine: (ceil(L·h), ceil(L·w)) pixels on the grid whose pixel centres are
+    x_coarse = (x_fine + ½)/L − ½.  Both in the same channel count; any dtype.
+    """
+
+    name: str
+    specimen: str
+    coarse: Image
+    fine: Image
+
+
+@dataclass(frozen=True, eq=False)
+class GroundTruth:
+    """Where simulated frames really lie.  For tests and for the report of simulated runs; no registrar sees it.
+
+    tiles: (slide, tile name) → transform tile µm → object µm.  fields: (slide, field name) → fine µm → object µm.
+    """
+
+    tiles: Mapping[tuple[str, str], Transform]
+    fields: Mapping[tuple[str, str], Transform]
+
+
+@dataclass(frozen=True, eq=False)
+class Acquisition:
+    """Everything that a run starts from: scans to register, or pairs that are registered already.
+
+    scale: nominal L = coarse pixel size / fine pixel size.  simulated: a sentence for the report that says what was
+    simulated, or "" for camera images.  provenance: name → value, shown in the report (files, licences, seeds).
+    Raises SourceError if there is nothing in it, or if a name stands twice.
+    """
+
+    scans: tuple[Scan, ...] = ()
+    pairs: tuple[Pair, ...] = ()
+    coarse: Optics | None = None
+    fine: Optics | None = None
+    coarse_pixel_size_um: float = 0.185
+    fine_pixel_size_um: float = 0.074
+    simulated: str = ""
+    provenance: Mapping[str, str] = field(default_factory=dict)
+    truth: GroundTruth | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if not self.scans and not self.pairs:
+            raise SourceError("the acquisition is empty: no scans and no pairs",
+                              hint="check the folders and patterns of [source]")
+        for scan in self.scans:
+            if not scan.tiles:
+                raise SourceError(f"slide '{scan.slide}' has no coarse tiles")
+            _forbid_duplicates(f"coarse tile of slide '{scan.slide}'", (tile.name for tile in scan.tiles))
+        _forbid_duplicates("fine field", (f.name for scan in self.scans for f in scan.fields))
+        _forbid_duplicates("pair", (pair.name for pair in self.pairs))
+        _forbid_duplicates("slide", (scan.slide for scan in self.scans))
+
+    @property
+    def scale(self) -> float:
+        return self.coarse_pixel_size_um / self.fine_pixel_size_um
+
+    @property
+    def specimens(self) -> tuple[str, ...]:
+        """All specimen ids, in order of appearance."""
+        ids = [f.specimen for scan in self.scans for f in scan.fields] + [pair.specimen for pair in self.pairs]
+        return tuple(dict.fromkeys(ids))
+
+
+class Source(Plugin):
+    """Gives an Acquisition.  Subclass it to add a tissue, a microscope's file layout, or a data set."""
+
+    kind: ClassVar[Kind] = "source"
+
+    @abstractmethod
+    def acquire(self) -> Acquisition:
+        """Gather the images; called once a run.  Large images should be Readables that load when read.
+
+        The same options must give the same acquisition: the run's resume logic relies on it.
+        Raises SourceError or ImageError, with what to do, for anything missing or unreadable.
+        """
+
+    def fingerprint(self) -> str:
+        """Text that changes when the images behind the options change (file names, sizes, times).
+
+        Sources without files keep the default.  Used for resume: a changed fingerprint means a new acquisition.
+        """
+        return ""
+
+
+def _forbid_duplicates(what: str, names: Iterable[str]) -> None:
+    seen: set[str] = set()
+    for name in names:
+        if name in seen:
+            raise SourceError(f"two {what}s are both named '{name}'", hint="names must be unique; rename one file")
+        seen.add(name)
