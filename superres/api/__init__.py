@@ -6,7 +6,9 @@ Third parties import from here and from nowhere deeper.
 from superres.api.evaluator import Case, Evaluator, Picture, Score
 from superres.api.loss import Loss
 from superres.api.model import Geometry, Model, NativeSpec
-from superres.api.plugin import KINDS, Plugin, PluginOptions
+from superres.api.plugin import (
+    KINDS, Plugin, PluginOptions, ResolvedPath, ResolvedPattern, resolve_path, resolve_pattern,
+)
 from superres.api.registrar import Mosaic, PlacedTile, Registrar, Registration
 from superres.api.source import Acquisition, FineField, GroundTruth, Pair, Scan, Source, Tile
 from superres.optics import Optics
@@ -14,5 +16,5 @@ from superres.optics import Optics
 __all__ = [
     "KINDS", "Acquisition", "Case", "Evaluator", "FineField", "Geometry", "GroundTruth", "Loss", "Model", "Mosaic",
     "NativeSpec", "Optics", "Pair", "Picture", "PlacedTile", "Plugin", "PluginOptions", "Registrar", "Registration",
-    "Scan", "Score", "Source", "Tile",
+    "ResolvedPath", "ResolvedPattern", "Scan", "Score", "Source", "Tile", "resolve_path", "resolve_pattern",
 ]
