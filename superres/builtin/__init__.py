@@ -1,0 +1,1 @@
+"""The plug-ins that come with superres, offered through the same hook as everybody's."""
