@@ -12,6 +12,8 @@ from superres.errors import ConfigError, Problem
 
 Stage = Literal["acquire", "register", "train", "infer", "evaluate", "report"]
 STAGES: tuple[Stage, ...] = ("acquire", "register", "train", "infer", "evaluate", "report")
+EVALUATORS = ("ssim", "psnr", "difference-map")
+"""Evaluators of a pipeline file that lists none."""
 Precision = Literal["exact", "fast"]
 
 PositiveInt = Annotated[int, Field(ge=1)]
@@ -106,7 +108,7 @@ class PipelineConfig(Section):
     train: TrainSection = Field(default_factory=lambda: TrainSection())
     infer: InferSection = Field(default_factory=lambda: InferSection())
     evaluate: list[EvaluateSection] = Field(
-        default_factory=lambda: [EvaluateSection(plugin=name) for name in ("ssim", "psnr", "difference-map")])
+        default_factory=lambda: [EvaluateSection(plugin=name) for name in EVALUATORS])
 
 
 def read_toml(path: Path) -> dict[str, Any]:

@@ -1,0 +1,219 @@
+"""Plan: a pipeline file and a catalog become checked, constructed plug-ins.  Every mistake is found here, all at once."""
+
+from __future__ import annotations
+
+import difflib
+import re
+import tomllib
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+from pydantic import BaseModel, ValidationError
+
+from superres.api.evaluator import Evaluator
+from superres.api.loss import Loss
+from superres.api.model import Model
+from superres.api.plugin import Kind, Plugin
+from superres.api.registrar import Registrar
+from superres.api.source import Source
+from superres.catalog import Catalog
+from superres.config import (
+    EVALUATORS, LossSection, ModelSection, PipelineConfig, PluginSection, RegisterSection, read_toml,
+)
+from superres.errors import ConfigError, PluginError, Problem
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """Everything a run needs, checked: no mistake in the file is left to be found later.
+
+    base: the folder of the pipeline file; relative paths in plug-in options start there.  output: the run folder.
+    origins: "kind name" → distribution and version that the plug-in came from.
+    """
+
+    config: PipelineConfig
+    base: Path
+    output: Path
+    source: Source
+    registrar: Registrar
+    model: Model
+    losses: tuple[tuple[Loss, float], ...]
+    evaluators: tuple[Evaluator, ...]
+    origins: Mapping[str, str]
+
+    def resolved(self) -> dict[str, Any]:
+        """The configuration with every default written out, ready for JSON."""
+        tables = self.config.model_dump(mode="json", by_alias=True)
+        tables["source"]["options"] = _dump(self.source)
+        tables["register"]["options"] = _dump(self.registrar)
+        tables["model"]["options"] = _dump(self.model)
+        for section, (loss, _) in zip(tables["loss"], self.losses, strict=True):
+            section["options"] = _dump(loss)
+        for section, evaluator in zip(tables["evaluate"], self.evaluators, strict=True):
+            section["options"] = _dump(evaluator)
+        return tables
+
+
+def load_plan(path: str | Path, *, overrides: Sequence[str] = (), catalog: Catalog | None = None) -> Plan:
+    """Read and check a pipeline file.
+
+    overrides: "train.steps=100", values in TOML syntax (bare words are strings), as `--set` gives them.
+    Raises ConfigError with every problem found, each with its TOML path and a suggestion.
+    """
+    path = Path(path)
+    tables = read_toml(path)
+    problems = [problem for problem in (_override(tables, text) for text in overrides) if problem]
+    return make_plan(tables, base=path.resolve().parent, catalog=catalog, source=str(path), earlier=problems)
+
+
+def make_plan(tables: Mapping[str, Any], *, base: Path | None = None, catalog: Catalog | None = None,
+              source: str = "pipeline", earlier: Sequence[Problem] = ()) -> Plan:
+    """A plan from the tables of a pipeline file.
+
+    base: folder that relative paths in plug-in options start from (default: the current one).
+    Raises ConfigError with every problem found.
+    """
+    catalog = catalog if catalog is not None else Catalog.discover()
+    base = base if base is not None else Path.cwd()
+    problems = list(earlier)
+    config: PipelineConfig | None = None
+    try:
+        config = PipelineConfig.model_validate(tables)
+    except ValidationError as error:
+        problems += _problems(error, "", PipelineConfig)
+
+    builder = _Builder(catalog, base, problems)
+    made_source = builder.plugin("source", tables.get("source"), "source", PluginSection)
+    registrar = builder.plugin("registrar", tables.get("register", {}), "register", RegisterSection)
+    model = builder.plugin("model", tables.get("model", {}), "model", ModelSection)
+    losses = [builder.plugin("loss", each, f"loss[{i}]", LossSection)
+              for i, each in enumerate(_tables(tables.get("loss"), [{}]))]
+    evaluators = [builder.plugin("evaluator", each, f"evaluate[{i}]", PluginSection)
+                  for i, each in enumerate(_tables(tables.get("evaluate"), [{"plugin": name} for name in EVALUATORS]))]
+    if config is not None and model is not None:
+        problems += _patch_problems(config, cast(Model, model))
+    if problems or config is None:
+        raise ConfigError(tuple(problems), source=source)
+    return Plan(config, base, Path(config.run.output), cast(Source, made_source), cast(Registrar, registrar),
+                cast(Model, model),
+                tuple((cast(Loss, loss), section.factor) for loss, section in zip(losses, config.loss, strict=True)),
+                tuple(cast(Evaluator, each) for each in evaluators), builder.origins)
+
+
+class _Builder:
+    """Constructs plug-ins section by section and collects what is wrong instead of stopping at it."""
+
+    def __init__(self, catalog: Catalog, base: Path, problems: list[Problem]) -> None:
+        self.catalog, self.base, self.problems = catalog, base, problems
+        self.origins: dict[str, str] = {}
+
+    def plugin(self, kind: Kind, section: Any, where: str, schema: type[PluginSection]) -> Plugin | None:
+        if not isinstance(section, Mapping) or not isinstance(section.get("options", {}), Mapping):
+            return None  # the section's own validation has reported it
+        name = section.get("plugin", schema.model_fields["plugin"].default)
+        if not isinstance(name, str) or not name:
+            return None
+        try:
+            entry = self.catalog.entry(kind, name)
+        except PluginError as error:
+            self.problems.append(Problem(f"{where}.plugin", error.message, error.hint))
+            return None
+        try:
+            options = entry.plugin.Options.model_validate(dict(section.get("options", {})), context={"base": self.base})
+            plugin = entry.plugin(options)
+            if isinstance(plugin, Model):
+                plugin.geometry  # noqa: B018 - a geometry that cannot be built is a mistake in the options
+        except ValidationError as error:
+            self.problems += _problems(error, f"{where}.options", entry.plugin.Options)
+            return None
+        except (ValueError, PluginError) as error:
+            self.problems.append(Problem(f"{where}.options", str(error)))
+            return None
+        self.origins[f"{kind} {name}"] = entry.label
+        return plugin
+
+
+def _patch_problems(config: PipelineConfig, model: Model) -> list[Problem]:
+    geometry = model.geometry
+    problems = []
+    multiple = geometry.down
+    for key in ("patch_px", "patch_stride_px"):
+        value = getattr(config.train, key)
+        if value is not None and value % multiple:
+            problems.append(Problem(f"train.{key}", f"{value} coarse px give no whole number of fine px at L = {geometry.scale}",
+                                    f"use a multiple of {multiple}, such as {value + multiple - value % multiple}"))
+    return problems
+
+
+def _tables(value: Any, default: list[dict[str, Any]]) -> list[Any]:
+    return default if value is None else value if isinstance(value, list) else []
+
+
+def _dump(plugin: Plugin) -> dict[str, Any]:
+    return cast(dict[str, Any], plugin.options.model_dump(mode="json"))
+
+
+def _override(tables: dict[str, Any], text: str) -> Problem | None:
+    """Write one `key.path=value` into the tables; returns what is wrong with it, if anything."""
+    key, separator, value = text.partition("=")
+    if not separator or not key.strip():
+        return Problem(f"--set {text}", "expected key=value", "for example --set train.steps=100")
+    *parents, last = [part for part in re.split(r"[.\[\]]+", key.strip()) if part]
+    try:
+        parsed = tomllib.loads(f"value = {value.strip()}")["value"]
+    except tomllib.TOMLDecodeError:
+        parsed = value.strip()
+    place: Any = tables
+    for part in parents:
+        if isinstance(place, list):
+            if not part.isdigit() or int(part) >= len(place):
+                return Problem(f"--set {text}", f"there is no entry '{part}' in a list of {len(place)}",
+                               "entries are counted from 0")
+            place = place[int(part)]
+        elif isinstance(place, dict):
+            place = place.setdefault(part, {})
+        else:
+            return Problem(f"--set {text}", f"'{part}' lies below a value that is no table")
+    if not isinstance(place, dict):
+        return Problem(f"--set {text}", f"'{last}' lies below something that is no table")
+    place[last] = parsed
+    return None
+
+
+def _problems(error: ValidationError, prefix: str, schema: type[BaseModel]) -> list[Problem]:
+    """A validation error as problems with TOML paths, and for unknown keys the nearest known ones."""
+    found = []
+    for item in error.errors(include_url=False):
+        place = prefix
+        for part in item["loc"]:
+            place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
+        message, hint = item["msg"].removeprefix("Value error, "), ""
+        if item["type"] == "extra_forbidden":
+            known = _keys_at(schema, item["loc"][:-1])
+            close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
+            message = "unknown key"
+            hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known) or 'none'}"
+        elif item["type"] == "missing":
+            message = "missing"
+        elif item["type"] != "value_error":
+            message = f"{message}, not {item['input']!r}"
+        found.append(Problem(place or "pipeline", message[0].lower() + message[1:], hint))
+    return found
+
+
+def _keys_at(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
+    """The keys of the table at a location inside nested models."""
+    current: type[BaseModel] | None = schema
+    for part in location:
+        if isinstance(part, int) or current is None:
+            continue
+        fields = {field.alias or name: field for name, field in current.model_fields.items()}
+        current = _model_in(fields[part].annotation) if part in fields else None
+    return [field.alias or name for name, field in current.model_fields.items()] if current else []
+
+
+def _model_in(annotation: Any) -> type[BaseModel] | None:
+    candidates = [annotation, *getattr(annotation, "__args__", ())]
+    return next((each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)), None)

@@ -1,0 +1,47 @@
+"""Acquire: gather the images of a run, and keep simulated ones as files so that later stages can be repeated."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+from superres.api.source import Acquisition, Source
+from superres.events import Events, Progress
+from superres.image import Image
+from superres.scan_folder import read_scan_folder, write_scan_folder
+from superres.stages.store import StageFolder
+
+SCAN = "scan"
+
+
+def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
+    """The acquisition of a source.
+
+    Scans that live in memory (simulated ones) are written to `folder` as a microscope would, and read back from there
+    when needed: memory stays bounded, and an interrupted run does not image everything again.  Images that are files
+    already stay where they are.
+    """
+    stored = folder.path / SCAN
+    if folder.finished:
+        return read_scan_folder(stored, with_truth=True) if stored.is_dir() else source.acquire()
+    events.progress(Progress("acquire", 0, 1, f"gathering images from source '{source.name}'"))
+    acquisition = source.acquire()
+    events.raise_if_cancelled()
+    if acquisition.scans and not acquisition.pairs and _in_memory(acquisition):
+        _clear(stored)
+        write_scan_folder(acquisition, stored)
+        acquisition = read_scan_folder(stored, with_truth=True)
+    tiles = sum(len(scan.tiles) for scan in acquisition.scans)
+    fields = sum(len(scan.fields) for scan in acquisition.scans)
+    folder.finish(tiles=tiles, fields=fields, pairs=len(acquisition.pairs), specimens=list(acquisition.specimens))
+    events.progress(Progress("acquire", 1, 1, f"{tiles} coarse tiles, {fields} fine fields, {len(acquisition.pairs)} pairs"))
+    return acquisition
+
+
+def _in_memory(acquisition: Acquisition) -> bool:
+    return any(isinstance(frame.image, Image) for scan in acquisition.scans for frame in (*scan.tiles, *scan.fields))
+
+
+def _clear(path: Path) -> None:
+    # What an interrupted run left behind is incomplete; write_scan_folder refuses to mix with it.
+    shutil.rmtree(path, ignore_errors=True)
