@@ -1,0 +1,42 @@
+"""The compiled part of superres, where it was built: build information now, the compiled engine later.
+
+superres is complete without it.  Ask `available()` before anything else in here.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+from types import ModuleType
+
+
+def available() -> bool:
+    """Whether superres.native._core is installed and can be loaded."""
+    return _load()[0] is not None
+
+
+def build_info() -> dict[str, str]:
+    """How the native module was built: version, compiler, cxx_standard ("17"), build_type, cuda ("yes" or "no").
+
+    Empty where the module is not available.
+    """
+    core, _ = _load()
+    return dict(core.build_info()) if core is not None else {}
+
+
+def reason_unavailable() -> str:
+    """Why the native module cannot be used and what to do about it, in one sentence; empty where it can."""
+    return _load()[1]
+
+
+@cache
+def _load() -> tuple[ModuleType | None, str]:
+    try:
+        return import_module("superres.native._core"), ""
+    except ModuleNotFoundError as error:
+        if error.name != "superres.native._core":
+            return None, f"the native module needs {error.name}, which is not installed"
+        return None, ("this installation has no native module: it was built without a C++ compiler or CMake, or with "
+                      "SUPERRES_NATIVE=OFF; reinstall with SUPERRES_NATIVE=ON to see what is missing")
+    except ImportError as error:
+        return None, f"the native module does not load on this machine ({error}); reinstall superres"
