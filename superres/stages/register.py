@@ -1,0 +1,198 @@
+"""Register: stitch each scan, find its fine fields, and cut the training pairs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+from superres.api.registrar import Mosaic, Registrar, Registration
+from superres.api.source import Acquisition, FineField, GroundTruth, Pair, Scan
+from superres.errors import RegistrationError
+from superres.events import Events, Progress
+from superres.image import Image
+from superres.io.atomic import write_json
+from superres.io.images import read_image, write_image
+from superres.stages.cutting import Window, cut_pair
+from superres.stages.store import StageFolder
+from superres.transform import Transform, rms_distance_um
+
+RECORDS = "registration.json"
+
+
+@dataclass(frozen=True)
+class PairRecord:
+    """What became of one fine field; a row of registration.json.
+
+    transform: 3 × 3, coarse mosaic µm → fine µm, (y, x, 1).  cut_from: the frame's name, or "mosaic".
+    true_error_px: RMS distance from the simulated truth in coarse px, where the source is simulated.
+    """
+
+    name: str
+    slide: str
+    specimen: str
+    kept: bool
+    reason: str = ""
+    message: str = ""
+    confidence: float | None = None
+    residual_um: float | None = None
+    transform: list[list[float]] | None = None
+    cut_from: str | None = None
+    shape_px: tuple[int, int] | None = None
+    true_error_px: float | None = None
+    details: dict[str, float | str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, eq=False)
+class Registered:
+    """The pairs that were kept, and a record of every field, kept or not."""
+
+    pairs: tuple[Pair, ...]
+    records: tuple[PairRecord, ...]
+    mosaics: dict[str, dict[str, Any]]
+
+
+def register(acquisition: Acquisition, registrar: Registrar, scale: Fraction, min_confidence: float,
+             folder: StageFolder, events: Events) -> Registered:
+    """Register every field of an acquisition; pairs and records are kept in `folder`.
+
+    Fields without a trustworthy place are rejected with their reason and never reach training; so are all fields of a
+    slide whose tiles do not hang together.  Raises RegistrationError if no pair is left.
+    """
+    shutil.rmtree(folder.path / "pairs", ignore_errors=True)
+    total = sum(len(scan.fields) for scan in acquisition.scans)
+    pairs = list(acquisition.pairs)
+    records = [PairRecord(pair.name, pair.specimen, pair.specimen, True, message="registered by the source",
+                          cut_from="source", shape_px=pair.coarse.shape_px) for pair in acquisition.pairs]
+    mosaics: dict[str, dict[str, Any]] = {}
+    done = 0
+    for scan in acquisition.scans:
+        events.progress(Progress("register", done, total, f"stitching {len(scan.tiles)} tiles of '{scan.slide}'"))
+        try:
+            mosaic = registrar.assemble(scan.tiles, scan.overlap)
+        except RegistrationError as error:
+            events.note("register", f"slide '{scan.slide}': {error.message}; its {len(scan.fields)} fields are left out")
+            records += [_rejected(each, scan, error) for each in scan.fields]
+            done += len(scan.fields)
+            continue
+        mosaics[scan.slide] = _mosaic_facts(mosaic)
+        for fine_field in scan.fields:
+            events.raise_if_cancelled()
+            pair, record = _register_field(fine_field, scan, mosaic, registrar, scale, min_confidence, acquisition.truth)
+            records.append(record)
+            if pair is not None:
+                pairs.append(pair)
+            else:
+                events.note("register", f"field '{record.name}' rejected ({record.reason}): {record.message}")
+            done += 1
+            events.progress(Progress("register", done, total, f"{sum(r.kept for r in records)} of {len(records)} kept"))
+    if not pairs:
+        raise _nothing_left(records)
+    registered = Registered(tuple(pairs), tuple(records), mosaics)
+    for pair in pairs:
+        for kind, image in (("coarse", pair.coarse), ("fine", pair.fine)):
+            write_image(_pair_path(folder, kind, pair.specimen, pair.name), image)
+    write_json(folder.path / RECORDS, registration_json(registered, acquisition))
+    folder.finish(kept=len(pairs), rejected=len(records) - sum(r.kept for r in records))
+    return registered
+
+
+def load(folder: StageFolder) -> Registered:
+    """What a finished register stage left in its folder."""
+    table = json.loads((folder.path / RECORDS).read_text(encoding="utf-8"))
+    records = tuple(PairRecord(**row) for row in table["pairs"])
+    pairs = tuple(
+        Pair(row.name, row.specimen, *(_read_pair_image(_pair_path(folder, kind, row.specimen, row.name), row.name, kind)
+                                       for kind in ("coarse", "fine")))
+        for row in records if row.kept)
+    return Registered(pairs, records, table["mosaics"])
+
+
+def registration_json(registered: Registered, acquisition: Acquisition) -> dict[str, Any]:
+    """The content of registration.json."""
+    return {
+        "frames": "µm, (y, x), origin at the outer top-left corner; transform maps coarse mosaic µm to fine µm",
+        "coarse_pixel_size_um": acquisition.coarse_pixel_size_um,
+        "fine_pixel_size_um": acquisition.fine_pixel_size_um,
+        "simulated": acquisition.simulated,
+        "mosaics": registered.mosaics,
+        "pairs": [asdict(record) for record in registered.records],
+    }
+
+
+def _register_field(fine_field: FineField, scan: Scan, mosaic: Mosaic, registrar: Registrar, scale: Fraction,
+                    min_confidence: float, truth: GroundTruth | None) -> tuple[Pair | None, PairRecord]:
+    fine = fine_field.image.read()
+    try:
+        registration = registrar.register(fine, mosaic)
+        if registration.confidence < min_confidence:
+            raise RegistrationError(f"confidence {registration.confidence:.2f} is below {min_confidence:g}",
+                                    reason="low-confidence", hint="see register.min_confidence")
+        pair, window, to_fine = cut_pair(fine_field.name, fine_field.specimen, fine, mosaic, registration, scale)
+    except RegistrationError as error:
+        return None, _rejected(fine_field, scan, error)
+    record = PairRecord(
+        fine_field.name, scan.slide, fine_field.specimen, True, confidence=registration.confidence,
+        residual_um=registration.residual_um, transform=registration.transform.to_json(),
+        cut_from="mosaic" if window.tile is None else mosaic.tiles[window.tile].name,
+        shape_px=pair.coarse.shape_px, details=dict(registration.details),
+        true_error_px=_true_error_px(fine_field, scan, mosaic, registration, window, fine, truth))
+    return pair, record
+
+
+def _true_error_px(fine_field: FineField, scan: Scan, mosaic: Mosaic, registration: Registration, window: Window,
+                   fine: Image, truth: GroundTruth | None) -> float | None:
+    """RMS distance between the estimated and the simulated map from the frame that was cut to the fine image."""
+    if truth is None:
+        return None
+    height_um, width_um = fine.size_um
+    if window.tile is None:
+        centre = registration.transform.inverse().apply((height_um / 2, width_um / 2))
+        nearest = min(mosaic.tiles, key=lambda tile: float(abs(tile.to_mosaic.inverse().apply(centre)).sum()))
+    else:
+        nearest = mosaic.tiles[window.tile]
+    try:
+        object_to_fine = truth.fields[scan.slide, fine_field.name].inverse()
+        true = truth.tiles[scan.slide, nearest.name].then(object_to_fine)
+    except KeyError:
+        return None
+    estimated: Transform = nearest.to_mosaic.then(registration.transform)
+    # Both maps end in fine µm; the pull-back compares them where the field lies in the coarse frame.
+    over_field = estimated.inverse().then(true)
+    return rms_distance_um(Transform.identity(), over_field, height_um, width_um) / mosaic.pixel_size_um
+
+
+def _rejected(fine_field: FineField, scan: Scan, error: RegistrationError) -> PairRecord:
+    return PairRecord(fine_field.name, scan.slide, fine_field.specimen, False, reason=error.reason, message=error.message)
+
+
+def _mosaic_facts(mosaic: Mosaic) -> dict[str, Any]:
+    return {"shape_px": list(mosaic.shape_px), "pixel_size_um": mosaic.pixel_size_um, "notes": dict(mosaic.notes),
+            "flat_field": mosaic.flat_field is not None,
+            "tiles": [{"name": tile.name, "to_mosaic": tile.to_mosaic.to_json(), "linked": tile.linked,
+                       "residual_um": tile.residual_um} for tile in mosaic.tiles]}
+
+
+def _nothing_left(records: Sequence[PairRecord]) -> RegistrationError:
+    counts = Counter(record.reason for record in records)
+    listed = ", ".join(f"{count} × {reason}" for reason, count in counts.most_common())
+    first = next((record for record in records), None)
+    detail = f"; for example '{first.name}': {first.message}" if first else ""
+    return RegistrationError(f"none of {len(records)} fine fields could be registered ({listed or 'no fields'}){detail}",
+                             reason=counts.most_common(1)[0][0] if counts else "no-fields",
+                             hint="check that both folders show the same slide, and the pixel sizes in [source]")
+
+
+def _pair_path(folder: StageFolder, kind: str, specimen: str, name: str) -> Path:
+    safe = "".join(char if char.isalnum() or char in "-_." else "_" for char in specimen)
+    return folder.path / "pairs" / kind / safe / f"{name}.tif"
+
+
+def _read_pair_image(path: Path, name: str, kind: str) -> Image:
+    image = read_image(path)
+    return image.with_pixels(image.pixels, name=f"{name}_{kind}")
