@@ -75,3 +75,7 @@ class Evaluator(Plugin):
     def illustrate(self, case: Case) -> tuple[Picture, ...]:
         """Pictures of one case for the report (maps, plots); none by default."""
         return ()
+
+    def notes(self) -> tuple[str, ...]:
+        """Sentences for the report: which cases were counted out, and why; none by default."""
+        return ()

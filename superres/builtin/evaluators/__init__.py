@@ -1,0 +1,1 @@
+"""Evaluators that come with superres.  Their modules are imported only when a catalog asks for them."""
