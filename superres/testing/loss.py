@@ -59,7 +59,7 @@ class LossContract(PluginContract):
         before.backward()
         assert prediction.grad is not None
         step = 1e-3 * prediction.grad / prediction.grad.abs().max().clamp_min(torch.finfo(torch.float32).tiny)
-        assert float(loss((prediction - step).detach(), truth)) < float(before)
+        assert float(loss((prediction - step).detach(), truth)) < float(before.detach())
 
     def test_inputs_are_untouched(self) -> None:
         import torch

@@ -7,6 +7,7 @@ from typing import ClassVar
 
 import numpy as np
 import pytest
+from scipy.special import expit
 
 from superres.api import Registration
 from superres.errors import RegistrationError
@@ -37,7 +38,7 @@ class RegistrarContract(PluginContract):
         field = np.full((height, width), 0.9, dtype=np.float32)
         for _ in range(260):
             y, x, radius = rng.uniform(0, height), rng.uniform(0, width), rng.uniform(3, 22)
-            inside = 1 / (1 + np.exp(np.hypot(rows - y, columns - x) - radius))
+            inside = expit(radius - np.hypot(rows - y, columns - x))
             field -= (rng.uniform(0.1, 0.5) * inside * (field - 0.1)).astype(np.float32)
         return np.repeat(field[:, :, None], 3, axis=2)
 
