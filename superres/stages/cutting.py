@@ -69,7 +69,7 @@ def cut_pair(name: str, specimen: str, fine: Image, mosaic: Mosaic, registration
     grid = index_matrix(corner.then(to_fine).matrix, fine_pitch, fine.pixel_size_um)
     resampled = warp(fine.unit(), grid, shape)
     pair = Pair(name, specimen,
-                _stored(Image(coarse.unit(), pitch, name=f"{name}_coarse")),
+                _stored(Image(coarse.unit(), pitch, name=f"{name}_coarse", icc_profile=coarse.icc_profile)),
                 _stored(Image(resampled, fine_pitch, name=f"{name}_fine")))
     return pair, window, to_fine
 

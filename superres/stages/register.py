@@ -30,6 +30,7 @@ class PairRecord:
     """What became of one fine field; a row of registration.json.
 
     transform: 3 × 3, coarse mosaic µm → fine µm, (y, x, 1).  cut_from: the frame's name, or "mosaic".
+    camera_dtype, camera_white_level: how the camera stored the field; outputs are written the same way.
     true_error_px: RMS distance from the simulated truth in coarse px, where the source is simulated.
     """
 
@@ -44,6 +45,8 @@ class PairRecord:
     transform: list[list[float]] | None = None
     cut_from: str | None = None
     shape_px: tuple[int, int] | None = None
+    camera_dtype: str = "uint8"
+    camera_white_level: float | None = None
     true_error_px: float | None = None
     details: dict[str, float | str] = field(default_factory=dict)
 
@@ -68,7 +71,8 @@ def register(acquisition: Acquisition, registrar: Registrar, scale: Fraction, mi
     total = sum(len(scan.fields) for scan in acquisition.scans)
     pairs = list(acquisition.pairs)
     records = [PairRecord(pair.name, pair.specimen, pair.specimen, True, message="registered by the source",
-                          cut_from="source", shape_px=pair.coarse.shape_px) for pair in acquisition.pairs]
+                          cut_from="source", shape_px=pair.coarse.shape_px,
+                          camera_dtype=str(pair.coarse.pixels.dtype), camera_white_level=pair.coarse.white_level) for pair in acquisition.pairs]
     mosaics: dict[str, dict[str, Any]] = {}
     done = 0
     for scan in acquisition.scans:
@@ -140,7 +144,8 @@ def _register_field(fine_field: FineField, scan: Scan, mosaic: Mosaic, registrar
         fine_field.name, scan.slide, fine_field.specimen, True, confidence=registration.confidence,
         residual_um=registration.residual_um, transform=registration.transform.to_json(),
         cut_from="mosaic" if window.tile is None else mosaic.tiles[window.tile].name,
-        shape_px=pair.coarse.shape_px, details=dict(registration.details),
+        shape_px=pair.coarse.shape_px, camera_dtype=str(fine.pixels.dtype), camera_white_level=fine.white_level,
+        details=dict(registration.details),
         true_error_px=_true_error_px(fine_field, scan, mosaic, registration, window, fine, truth))
     return pair, record
 

@@ -1,0 +1,91 @@
+"""Infer: super-resolve the test fields and write them as the camera would have stored them."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from superres.api.evaluator import Case
+from superres.api.source import Pair
+from superres.events import Events, Progress
+from superres.image import FloatArray, Image, default_white_level, from_unit
+from superres.inference.forward import Runner, TensorPixels
+from superres.io.images import read_image, write_image
+from superres.optics import Optics
+from superres.resample import bicubic
+from superres.stages.store import StageFolder
+
+OUTPUTS = "outputs"
+
+
+@dataclass(frozen=True, eq=False)
+class TestField:
+    """A pair that training never saw, and how its camera stores pixels."""
+
+    __test__ = False  # not a test class for pytest
+
+    pair: Pair
+    dtype: np.dtype[np.generic]
+    white_level: float | None
+
+    @property
+    def white(self) -> float:
+        return self.white_level if self.white_level is not None else default_white_level(self.dtype)
+
+
+def infer(fields: Sequence[TestField], runner: Runner, passes: int, folder: StageFolder, events: Events) -> Path:
+    """Write `NAME.tif` for every field, and `NAME_passN.tif` for every further pass of self-feeding (Fig. S6).
+
+    Each pass is fed with the unrounded output of the one before.  Returns the folder of the images.
+    """
+    outputs = folder.path / OUTPUTS
+    shutil.rmtree(outputs, ignore_errors=True)
+    for number, field in enumerate(fields):
+        events.progress(Progress("infer", number, len(fields), field.pair.name))
+        unit = field.pair.coarse.rgb()
+        for step in range(1, passes + 1):
+            events.raise_if_cancelled()
+            unit = super_resolve(unit, runner, events)
+            write_image(output_path(outputs, field.pair.name, step), _as_camera(unit, field, step, runner.geometry.scale))
+    events.progress(Progress("infer", len(fields), len(fields), f"{len(fields)} images"))
+    folder.finish(images=len(fields), passes=passes)
+    return outputs
+
+
+def super_resolve(unit: FloatArray, runner: Runner, events: Events) -> FloatArray:
+    """(H, W, 3) float32 in units of white → (ceil(L·H), ceil(L·W), 3) float32, not clamped."""
+    tensor = torch.from_numpy(np.ascontiguousarray(unit.transpose(2, 0, 1)))[None]
+    output = runner.whole(TensorPixels(tensor), events)[0]
+    return np.ascontiguousarray(output.permute(1, 2, 0).cpu().numpy())
+
+
+def cases(fields: Sequence[TestField], outputs: Path, scale: Fraction, coarse: Optics | None) -> Iterator[Case]:
+    """Every test field beside bicubic up-sampling of the same pixels; both as a file of the camera's bits holds them."""
+    for field in fields:
+        pair = field.pair
+        raised = bicubic(pair.coarse.rgb(), scale)
+        yield Case(pair.name, pair.specimen, pair.coarse, read_image(output_path(outputs, pair.name, 1)).rgb(),
+                   _rounded(raised, field), np.clip(pair.fine.rgb(), 0.0, 1.0), pair.fine.pixel_size_um, coarse)
+
+
+def output_path(outputs: Path, name: str, step: int) -> Path:
+    return outputs / (f"{name}.tif" if step == 1 else f"{name}_pass{step}.tif")
+
+
+def _as_camera(unit: FloatArray, field: TestField, step: int, scale: Fraction) -> Image:
+    coarse = field.pair.coarse
+    shown = unit.mean(axis=2) if coarse.channels == 1 else unit
+    return Image(from_unit(shown, field.dtype, field.white), coarse.pixel_size_um / float(scale) ** step, field.white_level,
+                 f"{field.pair.name}_pass{step}", coarse.icc_profile)
+
+
+def _rounded(unit: FloatArray, field: TestField) -> FloatArray:
+    if not np.issubdtype(field.dtype, np.integer):
+        return np.clip(unit, 0.0, 1.0)
+    return np.asarray(from_unit(unit, field.dtype, field.white), dtype=np.float32) / np.float32(field.white)
