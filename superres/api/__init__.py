@@ -7,7 +7,13 @@ from superres.api.evaluator import Case, Evaluator, Picture, Score
 from superres.api.loss import Loss
 from superres.api.model import Geometry, Model, NativeSpec
 from superres.api.plugin import (
-    KINDS, Plugin, PluginOptions, ResolvedPath, ResolvedPattern, resolve_path, resolve_pattern,
+    KINDS,
+    Plugin,
+    PluginOptions,
+    ResolvedPath,
+    ResolvedPattern,
+    resolve_path,
+    resolve_pattern,
 )
 from superres.api.registrar import Mosaic, PlacedTile, Registrar, Registration
 from superres.api.source import Acquisition, FineField, GroundTruth, Pair, Scan, Source, Tile

@@ -47,7 +47,7 @@ def _anchor(written: str, base: Path | None) -> Path:
 def _variable(name: str) -> str:
     value = os.environ.get(name)
     if not value:
-        raise ValueError(f"environment variable '{name}' is not set; set it, or write the path itself instead of ${{{name}}}")
+        raise ValueError(f"environment variable '{name}' is not set; set it, or write the path instead of ${{{name}}}")
     return value
 
 
