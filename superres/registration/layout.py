@@ -1,4 +1,4 @@
-"""Layout: where the tiles of a scan lie."""
+"""Layout: where the tiles of a scan lie, and what their camera's illumination is."""
 
 from __future__ import annotations
 
@@ -6,13 +6,33 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+import numpy.typing as npt
 
-from superres.errors import ImageError
+from superres.errors import RegistrationError
 from superres.image import FloatArray, Readable
+from superres.registration.edges import ALL_PAIRS_SIZE_PX, Edge, Structure, edges_anywhere, near_edges, nominal_pairs, sharpen, structure_of
+from superres.registration.flatfield import estimate_flat_field
+from superres.registration.frames import Frames
+from superres.registration.graph import agreeing, components, fit_nominal, solve
+from superres.registration.misplaced import explain_disconnected, listed
+
+DEFAULT_OVERLAP = 0.1
+BOUND = 0.1
+"""Tiles are searched within a tenth of a tile of their nominal place, at least 16 px: stages miss by a few µm."""
+MIN_BOUND_PX = 16.0
+
+Places = npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Layout:
+    """Solved places of tiles.
+
+    origins_px: (y, x) of each tile's outer top-left corner in mosaic pixels; the smallest of each coordinate is 0.
+    linked: placed by measurement.  residuals_um: RMS disagreement of a tile's edges with the solution, None without any.
+    shape_px: of the bounding box.  flat_field: see Mosaic.  edges: every pair that was tried, with its verdict.
+    """
+
     origins_px: tuple[tuple[float, float], ...]
     linked: tuple[bool, ...]
     residuals_um: tuple[float | None, ...]
@@ -20,26 +40,179 @@ class Layout:
     pixel_size_um: float
     flat_field: FloatArray | None = None
     notes: Mapping[str, float | str] = field(default_factory=dict)
+    edges: tuple[Edge, ...] = ()
 
 
 def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float] | None],
            grid: Sequence[tuple[int, int] | None], overlap: float | None = None) -> Layout:
-    """Place tiles at their nominal positions."""
-    first = images[0].read()
-    shape = np.asarray(first.shape_px)
-    step = shape * (1 - (overlap or 0.0))
-    origins = []
-    for image, position, cell in zip(images, positions_um, grid, strict=True):
-        if position is not None:
-            origins.append(np.asarray(position) / first.pixel_size_um)
-        elif cell is not None:
-            origins.append(np.asarray(cell) * step)
-        elif len(images) == 1:
-            origins.append(np.zeros(2))
-        else:
-            raise ImageError(f"tile '{image.name}' has neither a stage position nor a grid index")
-    corner = np.min(origins, axis=0)
-    places = [np.asarray(origin) - corner for origin in origins]
-    extent = np.ceil(np.max(places, axis=0) + shape - 1e-6).astype(int)
-    return Layout(tuple((float(y), float(x)) for y, x in places), (True,) * len(images), (None,) * len(images),
-                  (int(extent[0]), int(extent[1])), first.pixel_size_um)
+    """Place the tiles of one scan.
+
+    positions_um: nominal stage places of outer corners; used if every tile has one, else grid (row, column), else the tiles
+    are compared all with all.  overlap: nominal fraction of a tile, for grids; measured where None.
+    Raises RegistrationError: "blank" where more than half of the tiles show nothing, "out-of-bound" where shifts are larger
+    than nominal places allow (the hint says what to set), "disconnected" where structured tiles do not hang together;
+    ImageError where shapes or pixel sizes differ.
+    """
+    if not images:
+        raise RegistrationError("there are no tiles to assemble; expected at least one", reason="disconnected")
+    frames = Frames(images)
+    if len(images) == 1:
+        return Layout(((0.0, 0.0),), (True,), (None,), frames.shape_px, frames.pixel_size_um,
+                      notes={"tiles": 1.0, "flat field": "none: a single tile"})
+    structure = structure_of(frames)
+    refuse_blank(frames, structure)
+    nominal = _nominal(frames, structure, positions_um, grid, overlap)
+    if nominal is None:
+        edges = _compare_all(frames, structure)
+    else:
+        bound_px = max(MIN_BOUND_PX, BOUND * max(frames.shape_px))
+        edges = near_edges(frames, nominal_pairs(nominal, frames.shape_px), nominal, bound_px, structure)
+    _, edges = solve(len(frames), edges)
+    _refuse_disconnected(frames, structure, edges, nominal)
+    frames.flat_field = estimate_flat_field(frames, edges)
+    if frames.flat_field is not None:
+        edges = [sharpen(frames, edge) if edge.accepted else edge for edge in edges]
+    places, edges = solve(len(frames), edges)
+    return _layout(frames, structure, edges, places, nominal, positions_um)
+
+
+def _compare_all(frames: Frames, structure: Structure) -> list[Edge]:
+    """Edges of a scan of which only the images are known: all pairs at low resolution, then, where the tiles fall into
+    parts, the pairs between parts at twice the resolution, which finds overlaps half as wide.
+    """
+    count = len(frames)
+    every = [(a, b) for a in range(count) for b in range(a + 1, count)]
+    edges = agreeing(count, edges_anywhere(frames, every, structure))
+    owner = {tile: number for number, group in enumerate(components(count, edges)) for tile in group}
+    between = [(a, b) for a, b in every if owner[a] != owner[b]]
+    if between:
+        edges = agreeing(count, edges + edges_anywhere(frames, between, structure, 2 * ALL_PAIRS_SIZE_PX))
+    return edges
+
+
+def refuse_blank(frames: Frames, structure: Structure) -> None:
+    """Raises RegistrationError ("blank") where more than half of the tiles show nothing."""
+    blank = np.flatnonzero(structure.blank)
+    if len(blank) * 2 > len(frames):
+        raise RegistrationError(
+            f"{len(blank)} of {len(frames)} tiles show no structure ({listed([frames.name(i) for i in blank])}); expected "
+            f"at most half", reason="blank", hint="leave out empty tiles, or check focus, exposure and white level")
+
+
+def _nominal(frames: Frames, structure: Structure, positions_um: Sequence[tuple[float, float] | None],
+             grid: Sequence[tuple[int, int] | None], overlap: float | None) -> Places | None:
+    """Nominal places in pixels, or None where nothing is known."""
+    stage = [position for position in positions_um if position is not None]
+    if len(stage) == len(frames):
+        return np.array(stage, dtype=np.float64) / frames.pixel_size_um
+    cells = [cell for cell in grid if cell is not None]
+    if len(cells) < len(frames):
+        return None
+    index = np.array(cells, dtype=np.float64)
+    size = np.asarray(frames.shape_px, dtype=np.float64)
+    if overlap is not None:
+        return np.asarray(index * size * (1 - overlap))
+    return np.asarray(index @ _grid_steps(frames, structure, index, size * (1 - DEFAULT_OVERLAP)))
+
+
+def _grid_steps(frames: Frames, structure: Structure, index: Places, default: Places) -> Places:
+    """(2, 2): the measured step of a row and of a column, (y, x) in pixels, medians over neighbours found anywhere."""
+    steps = np.diag(default)
+    for axis in range(2):
+        apart = np.eye(2)[axis]
+        pairs = [(a, b) for a in range(len(index)) for b in range(len(index))
+                 if np.array_equal(index[b] - index[a], apart)]
+        found = edges_anywhere(frames, pairs, structure)
+        if found:
+            steps[axis] = np.median([edge.shift_px for edge in found], axis=0)
+    return steps
+
+
+def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[Edge], nominal: Places | None) -> None:
+    """Raises where structured tiles fall apart although their overlaps show something to match."""
+    groups = components(len(frames), edges)
+    owner = {tile: number for number, group in enumerate(groups) for tile in group}
+    if nominal is None:
+        broken = [group for group in groups if not structure.blank[group].all()]
+        if len(broken) > 1:
+            raise explain_disconnected(frames, broken, [], None)
+        return
+    missing = [edge for edge in edges if edge.verdict not in ("accepted", "blank") and owner[edge.first] != owner[edge.second]]
+    if missing:
+        touched = {owner[tile] for edge in missing for tile in (edge.first, edge.second)}
+        raise explain_disconnected(frames, [groups[number] for number in sorted(touched)], missing, nominal)
+    if len(frames) > 1 and not any(edge.accepted for edge in edges):
+        raise explain_disconnected(frames, groups, [], nominal)
+
+
+def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places: Places, nominal: Places | None,
+            positions_um: Sequence[tuple[float, float] | None]) -> Layout:
+    groups = components(len(frames), edges)
+    main = groups[0]
+    linked = np.zeros(len(frames), dtype=bool)
+    linked[main] = True
+    notes: dict[str, float | str] = {"tiles": float(len(frames))}
+    places = places.copy()
+    if nominal is not None:
+        fit = fit_nominal(nominal[main], places[main])
+        expected = nominal @ fit[:, :2].T + fit[:, 2]
+        for group in groups[1:]:
+            places[group] += (expected[group] - places[group]).mean(axis=0)
+        if all(position is not None for position in positions_um) and len(main) >= 3:
+            turn = float(np.rad2deg(np.arctan2(fit[1, 0], fit[0, 0])))
+            notes["camera rotation against the stage (degrees)"] = round(turn, 4)
+            notes["pixel size by the stage (µm)"] = round(frames.pixel_size_um / float(np.hypot(fit[0, 0], fit[1, 0])), 6)
+            off = places[main] - expected[main]
+            notes["stage error (px, RMS)"] = round(float(np.sqrt((off ** 2).sum(axis=1).mean())), 3)
+    else:
+        places = _fill_holes(places, main, [tile for group in groups[1:] for tile in group], frames.shape_px)
+    places -= places.min(axis=0)
+    residuals = _tile_residuals(len(frames), edges)
+    used = [edge.residual_px for edge in edges if edge.accepted and edge.residual_px is not None]
+    notes["edges used"] = float(len(used))
+    if used:
+        notes["edge residual (px, RMS)"] = round(float(np.sqrt(np.mean(np.square(used)))), 4)
+    rejected = [f"{frames.name(e.first)}–{frames.name(e.second)} ({e.verdict}, {e.correlation:.2f})" for e in edges
+                if e.verdict not in ("accepted", "blank")]
+    notes["edges rejected"] = listed(rejected) if rejected else "none"
+    unlinked = [frames.name(int(tile)) for tile in np.flatnonzero(~linked)]
+    notes["placed by nominal position only"] = listed(unlinked) if unlinked else "none"
+    notes["flat field"] = _describe_flat(frames)
+    extent = np.ceil(places.max(axis=0) + frames.shape_px - 1e-6).astype(int)
+    return Layout(tuple((float(y), float(x)) for y, x in places), tuple(bool(flag) for flag in linked),
+                  tuple(None if r is None else r * frames.pixel_size_um for r in residuals),
+                  (int(extent[0]), int(extent[1])), frames.pixel_size_um, frames.flat_field, notes, tuple(edges))
+
+
+def _describe_flat(frames: Frames) -> str:
+    if frames.flat_field is None:
+        return "none: too few overlapping tiles, or nothing to correct"
+    return f"{100 * (float(frames.flat_field.max()) - float(frames.flat_field.min())):.1f} % from darkest to brightest"
+
+
+def _tile_residuals(count: int, edges: Sequence[Edge]) -> list[float | None]:
+    squares: list[list[float]] = [[] for _ in range(count)]
+    for edge in edges:
+        if edge.accepted and edge.residual_px is not None:
+            squares[edge.first].append(edge.residual_px ** 2)
+            squares[edge.second].append(edge.residual_px ** 2)
+    return [float(np.sqrt(np.mean(values))) if values else None for values in squares]
+
+
+def _fill_holes(places: Places, main: Sequence[int], loose: Sequence[int], shape_px: tuple[int, int]) -> Places:
+    """Tiles that show nothing, of a scan without positions: they go into the holes of the pattern that the others form,
+    in their given order, and past its right edge where there are none left.  Being empty they can stand in for each other.
+    """
+    corner = places[main].min(axis=0)
+    size = np.asarray(shape_px, dtype=np.float64)
+    span = places[main].max(axis=0) - corner
+    cells = np.maximum(np.rint(span / (size * (1 - DEFAULT_OVERLAP))), 0).astype(int) + 1
+    step = span / np.maximum(cells - 1, 1)
+    centres = [corner + step * (row, column) for row in range(cells[0]) for column in range(cells[1])]
+    free = [c for c in centres if (np.abs(places[main] - c).max(axis=1) > 0.5 * size.min()).all()]
+    result = places.copy()
+    for number, tile in enumerate(loose):
+        result[tile] = free[number] if number < len(free) else corner + (0, span[1] + (number + 1 - len(free)) * size[1])
+    return result
+
+
