@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import difflib
 import re
 import tomllib
@@ -63,21 +64,20 @@ def load_plan(path: str | Path, *, overrides: Sequence[str] = (), catalog: Catal
     Raises ConfigError with every problem found, each with its TOML path and a suggestion.
     """
     path = Path(path)
-    tables = read_toml(path)
-    problems = [problem for problem in (_override(tables, text) for text in overrides) if problem]
-    return make_plan(tables, base=path.resolve().parent, catalog=catalog, source=str(path), earlier=problems)
+    return make_plan(read_toml(path), base=path.resolve().parent, overrides=overrides, catalog=catalog, source=str(path))
 
 
-def make_plan(tables: Mapping[str, Any], *, base: Path | None = None, catalog: Catalog | None = None,
-              source: str = "pipeline", earlier: Sequence[Problem] = ()) -> Plan:
+def make_plan(tables: Mapping[str, Any], *, base: Path | None = None, overrides: Sequence[str] = (),
+              catalog: Catalog | None = None, source: str = "pipeline") -> Plan:
     """A plan from the tables of a pipeline file.
 
-    base: folder that relative paths in plug-in options start from (default: the current one).
-    Raises ConfigError with every problem found.
+    base: folder that relative paths in plug-in options start from (default: the current one).  source: what to call the
+    tables in messages.  Raises ConfigError with every problem found.
     """
     catalog = catalog if catalog is not None else Catalog.discover()
     base = base if base is not None else Path.cwd()
-    problems = list(earlier)
+    tables = copy.deepcopy(dict(tables))
+    problems = [problem for problem in (_override(tables, text) for text in overrides) if problem]
     config: PipelineConfig | None = None
     try:
         config = PipelineConfig.model_validate(tables)

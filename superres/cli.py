@@ -1,0 +1,218 @@
+"""The command line.  Data go to stdout, talk to stderr; wrong use and bad input end with status 2, `error:` and `hint:`."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+
+import typer
+from typer.core import TyperGroup
+from typer.exceptions import TyperException
+
+from superres._version import __version__
+from superres.errors import Cancelled, SuperresError
+
+if TYPE_CHECKING:
+    from superres.events import Events
+
+COMMANDS_GROUP = "superres.commands"
+WRONG_USE, INTERRUPTED = 2, 130
+OPENCV_HINT = ("install the system library libgl1, or replace opencv-contrib-python by opencv-contrib-python-headless, "
+               "which holds the same modules")
+
+class _Reporting(TyperGroup):
+    """Turns the project's errors and wrong use into two lines and a status."""
+
+    def main(self, *args: Any, **extra: Any) -> Any:
+        try:
+            status = super().main(*args, **{**extra, "standalone_mode": False})
+        except TyperException as error:
+            text = error.format_message() if hasattr(error, "format_message") else str(error)
+            if not text:  # a bare `superres` has printed its help already
+                sys.exit(WRONG_USE)
+            text = text.replace("Value error, ", "")
+            _leave(WRONG_USE, "error", text, "`superres --help` and `superres COMMAND --help` list what there is")
+        sys.exit(status if isinstance(status, int) else 0)
+
+    def invoke(self, ctx: Any) -> Any:
+        try:
+            return super().invoke(ctx)
+        except Cancelled as stop:
+            _leave(INTERRUPTED, "stopped", stop.message, stop.hint)
+        except KeyboardInterrupt:
+            _leave(INTERRUPTED, "stopped", "interrupted", "run the same command again to go on after the last finished stage")
+        except SuperresError as error:
+            _leave(WRONG_USE, "error", error.message, error.hint)
+        except ImportError as error:
+            if "libGL" not in str(error):
+                raise
+            _leave(WRONG_USE, "error", f"OpenCV cannot be loaded: {error}", OPENCV_HINT)
+
+
+app = typer.Typer(name="superres", cls=_Reporting, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
+                  help="Super-resolution bright-field microscopy after Rivenson et al., Optica 2017.")
+
+PipelineFile = Annotated[Path, typer.Argument(help="pipeline file (TOML)", show_default=False)]
+Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="override a value, e.g. train.steps=100")]
+StageName = Literal["acquire", "register", "train", "infer", "evaluate", "report"]
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"superres {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
+                                                help="print the version and leave")] = False) -> None:
+    """Super-resolution bright-field microscopy after Rivenson et al., Optica 2017."""
+
+
+@app.command()
+def run(pipeline: PipelineFile,
+        until: Annotated[StageName, typer.Option(help="stop after this stage")] = "report",
+        resume: Annotated[bool, typer.Option("--resume/--fresh", help="go on where an earlier run stopped, or start anew")] = True,
+        overrides: Overrides = []) -> None:  # noqa: B006 - typer reads the default and copies it
+    """Acquire, register, train, super-resolve, evaluate and write the report."""
+    from superres.pipeline import Pipeline
+    from superres.plan import load_plan
+
+    plan = load_plan(pipeline, overrides=overrides)
+    with _console_events() as events:
+        result = Pipeline(plan, events=events).run(until=until, resume=resume)
+    typer.echo(result.summary())
+
+
+@app.command()
+def check(pipeline: PipelineFile, overrides: Overrides = []) -> None:  # noqa: B006
+    """Find every mistake in a pipeline file and print the resolved plan as JSON, without reading an image."""
+    from superres.plan import load_plan
+
+    plan = load_plan(pipeline, overrides=overrides)
+    typer.echo(json.dumps(plan.resolved(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def simulate(out: Annotated[Path, typer.Option(help="folder to make", show_default=False)],
+             pipeline: Annotated[Path | None, typer.Argument(help="pipeline file whose [source] is simulated")] = None,
+             overrides: Overrides = []) -> None:  # noqa: B006
+    """Write the virtual scan of a source as folders of images with a positions CSV, as a microscope would."""
+    from superres.plan import load_plan, make_plan
+    from superres.scan_folder import write_scan_folder
+
+    plan = load_plan(pipeline, overrides=overrides) if pipeline else \
+        make_plan({"source": {"plugin": "simulate"}}, overrides=overrides, source="defaults")
+    with _console_events() as events:
+        events.note("simulate", f"imaging with source '{plan.source.name}'")
+        acquisition = plan.source.acquire()
+        write_scan_folder(acquisition, out)
+    typer.echo(str(out))
+
+
+@app.command()
+def upscale(image: Annotated[Path, typer.Argument(metavar="INPUT", help="image file", show_default=False)],
+            output: Annotated[Path, typer.Argument(help=".tif or .png to write", show_default=False)],
+            weights: Annotated[Path, typer.Option(help="weights.safetensors of a run", show_default=False)],
+            passes: Annotated[int, typer.Option(min=1, max=4, help="feed the output back this many times in all")] = 1,
+            engine: Annotated[Literal["auto", "torch", "native", "openvino"], typer.Option(help="what computes")] = "auto",
+            precision: Annotated[Literal["exact", "fast"], typer.Option(help="fast: bfloat16 on a CPU")] = "exact",
+            device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+            pixel_size_um: Annotated[float | None, typer.Option(help="of the input, where the file does not say")] = None) -> None:
+    """Super-resolve one image of any size with trained weights."""
+    from superres.engine import Engine
+    from superres.upscaling import upscale_file
+
+    loaded = Engine.load(weights, device=device, engine=engine, precision=precision)
+    with _console_events() as events:
+        events.note("upscale", str(loaded.describe()))
+        upscale_file(loaded, image, output, passes=passes, pixel_size_um=pixel_size_um, events=events)
+    typer.echo(str(output))
+
+
+@app.command()
+def plugins(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
+    """List every plug-in, where it comes from, and which packages are broken or clash."""
+    from superres.catalog import Catalog
+
+    catalog = Catalog.discover()
+    rows = [{"kind": entry.kind, "name": entry.name, "from": entry.label, "summary": entry.plugin.summary}
+            for entry in catalog.entries()]
+    clashes = [[f"{entry.kind} '{entry.name}' of {entry.label}" for entry in group] for group in catalog.clashes()]
+    broken = [{"package": f"{each.distribution} {each.version}", "entry_point": each.entry_point, "reason": each.reason}
+              for each in catalog.broken]
+    if as_json:
+        typer.echo(json.dumps({"plugins": rows, "clashes": clashes, "broken": broken}, indent=2, ensure_ascii=False))
+        return
+    width = max(len(row["name"]) for row in rows)
+    for row in rows:
+        typer.echo(f"{row['kind']:<10} {row['name']:<{width}}  {row['from']:<22} {row['summary']}")
+    for group in clashes:
+        typer.echo("clash: " + " and ".join(group) + " have one name; uninstall one")
+    for each in broken:
+        typer.echo(f"broken: {each['package']} ({each['entry_point']}): {each['reason']}")
+
+
+@app.command()
+def schema(plugin: Annotated[str, typer.Argument(metavar="KIND.NAME", help="such as model.rivenson2017", show_default=False)]) -> None:
+    """Print the JSON schema of a plug-in's options."""
+    from superres.api.plugin import KINDS
+    from superres.catalog import Catalog
+
+    kind, _, name = plugin.partition(".")
+    if kind not in KINDS or not name:
+        _fail(f"'{plugin}' is not KIND.NAME", f"KIND is one of {', '.join(KINDS)}; for example model.rivenson2017")
+    entry = Catalog.discover().entry(kind, name)  # type: ignore[arg-type]
+    typer.echo(json.dumps(entry.plugin.Options.model_json_schema(), indent=2, ensure_ascii=False))
+
+
+@app.command()
+def doctor() -> None:
+    """Say what hardware, libraries and engine will be used here, and why; point at what is wrong."""
+    from superres.diagnosis import diagnose
+
+    findings = diagnose()
+    for finding in findings:
+        typer.echo(f"{finding.state:<7} {finding.subject:<18} {finding.text}")
+    if any(finding.state == "wrong" for finding in findings):
+        raise typer.Exit(1)
+
+
+def _console_events() -> Any:
+    from superres.console import ConsoleEvents
+
+    return ConsoleEvents()
+
+
+def _fail(message: str, hint: str) -> NoReturn:
+    raise SuperresError(message, hint=hint)
+
+
+def _add_third_party_commands(arguments: list[str]) -> None:
+    """Load command plug-ins (entry points of the group superres.commands) for the one command that is asked for.
+
+    `superres --help` lists them by name without importing them.
+    """
+    from importlib import metadata
+
+    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
+    for point in metadata.entry_points(group=COMMANDS_GROUP):
+        if point.name in known:
+            continue
+        if point.name in arguments[:1]:
+            app.command(point.name)(point.load())
+        else:
+            app.command(point.name, help=f"from {point.value.split('.')[0]}")(lambda: None)
+
+
+def _leave(status: int, kind: str, message: str, hint: str) -> NoReturn:
+    typer.echo(f"{kind}: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
+    sys.exit(status)
+
+
+def main() -> None:
+    """Entry point of the `superres` command."""
+    _add_third_party_commands(sys.argv[1:])
+    app()

@@ -1,0 +1,94 @@
+"""What this machine has and what superres will use of it."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib import metadata
+from typing import Literal
+
+from superres._version import __version__
+from superres.catalog import Catalog
+
+OPENCV_DISTRIBUTIONS = ("opencv-contrib-python", "opencv-contrib-python-headless")
+OPENCV_INTRUDERS = ("opencv-python", "opencv-python-headless")
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of `superres doctor`.  state: "ok", "note" (works, but know it) or "wrong" (something will fail)."""
+
+    state: Literal["ok", "note", "wrong"]
+    subject: str
+    text: str
+
+
+def diagnose() -> tuple[Finding, ...]:
+    """Look at libraries, hardware, the native module and plug-ins.  Imports torch and OpenCV; changes nothing."""
+    return (Finding("ok", "superres", f"{__version__} on Python {platform.python_version()}, {platform.system()} "
+                                      f"{platform.machine()}"),
+            *_torch(), *_native(), *_opencv(), *_plugins())
+
+
+def _torch() -> Iterator[Finding]:
+    import torch
+
+    yield Finding("ok", "torch", f"{torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} processors")
+    if torch.cuda.is_available():
+        names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
+        yield Finding("ok", "device", f"auto means cuda:0; GPUs: {names}")
+    else:
+        why = "this torch was built without CUDA" if torch.version.cuda is None else "torch sees no GPU"
+        yield Finding("ok", "device", f"auto means cpu: {why}")
+    if not torch.backends.mkldnn.is_available():
+        yield Finding("note", "oneDNN", "not available: convolutions on this CPU will be slow")
+    if _installed("torchvision"):
+        yield Finding("note", "torchvision", "superres does not use it; a version that does not match torch fails on import")
+
+
+def _native() -> Iterator[Finding]:
+    from superres import native
+
+    if native.available():
+        facts = ", ".join(f"{key} {value}" for key, value in native.build_info().items())
+        yield Finding("ok", "native module", f"{facts}; it holds build information, the network runs in torch")
+    else:
+        yield Finding("note", "native module", f"not built: {native.reason_unavailable()}; the network runs in torch")
+
+
+def _opencv() -> Iterator[Finding]:
+    try:
+        import cv2
+    except ImportError as error:
+        yield Finding("wrong", "OpenCV", f"cannot be loaded: {error}; install the system library libgl1, or the headless wheel")
+        return
+    intruders = [name for name in OPENCV_INTRUDERS if _installed(name)]
+    keepers = [name for name in OPENCV_DISTRIBUTIONS if _installed(name)]
+    if intruders:
+        yield Finding("wrong", "OpenCV", f"{' and '.join(intruders)} overwrites the files of opencv-contrib-python: "
+                      f"pip uninstall {' '.join(intruders + keepers)}, then pip install opencv-contrib-python")
+    elif not hasattr(cv2, "xfeatures2d"):
+        yield Finding("wrong", "OpenCV", f"{cv2.__version__} lacks the contrib modules: pip install --force-reinstall "
+                                         "opencv-contrib-python")
+    else:
+        yield Finding("ok", "OpenCV", f"{cv2.__version__} with contrib modules")
+
+
+def _plugins() -> Iterator[Finding]:
+    catalog = Catalog.discover()
+    yield Finding("ok", "plug-ins", f"{len(catalog.entries())} found")
+    for each in catalog.broken:
+        yield Finding("note", "plug-in package", f"{each.distribution} {each.version} is broken: {each.reason}")
+    for group in catalog.clashes():
+        owners = " and ".join(entry.label for entry in group)
+        yield Finding("note", "plug-in name", f"{group[0].kind} '{group[0].name}' is claimed by {owners}; uninstall one")
+
+
+def _installed(distribution: str) -> bool:
+    try:
+        metadata.version(distribution)
+    except metadata.PackageNotFoundError:
+        return False
+    return True
