@@ -11,7 +11,7 @@ WORKERS ?= 2
 PYTEST_ARGS ?=
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -q
+PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
 INSTALLED := $(VENV)/.superres-installed
 TEMPLATE := plugins/superres-template
 TEMPLATE_INSTALLED := $(if $(wildcard $(TEMPLATE)/pyproject.toml),$(VENV)/.superres-template-installed)

@@ -13,11 +13,11 @@ LEVELS: dict[str, int] = {
     "_version": 0, "errors": 0, "image": 0, "transform": 0, "events": 0,
     "native": 1, "io": 1, "optics": 1, "registration": 1, "resample": 1,
     "api": 2,
-    "config": 3, "catalog": 3, "hookspecs": 3, "builtin": 3,
+    "config": 3, "catalog": 3, "hookspecs": 3, "builtin": 3, "scan_folder": 3,
     "plan": 4,
     "stages": 5, "training": 5, "inference": 5, "report": 5,
-    "pipeline": 6, "engine": 6,
-    "cli": 7, "testing": 7, "__main__": 7,
+    "pipeline": 6, "engine": 6, "upscaling": 6, "diagnosis": 6,
+    "cli": 7, "console": 7, "testing": 7, "__main__": 7,
 }
 HEAVY = {"torch", "matplotlib", "zarr", "skimage", "jinja2"}
 PACKAGE = Path(__file__).resolve().parents[2] / "superres"

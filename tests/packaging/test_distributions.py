@@ -99,7 +99,7 @@ def test_sdist_installs_and_works_without_compiler(
     subprocess.run([str(python), "-m", "pip", "install", "-q", "--no-deps", str(sdist)], env=bare_environment,
                    check=True)
     (place,) = environment.glob("lib/python*/site-packages")
-    # Python does not read the .pth files of a folder that a .pth file names, so an editable superres there stays unseen.
+    # Python reads no .pth file in a folder that a .pth file names, so an editable superres there stays unseen.
     (place / "dependencies.pth").write_text(sysconfig.get_paths()["purelib"] + "\n")
     script = ("import superres, superres.native as native, importlib.resources as resources\n"
               "print(superres.__file__)\n"
