@@ -24,5 +24,6 @@ py::dict build_info() {
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "Binding of libsuperres; use it through superres.native.";
-  module.def("build_info", &build_info, "How libsuperres was built: version, compiler, cxx_standard, build_type, cuda.");
+  module.def("build_info", &build_info,
+             "How libsuperres was built: version, compiler, cxx_standard, build_type, cuda.");
 }
