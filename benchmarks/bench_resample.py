@@ -2,16 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
 
 import cv2
 import numpy as np
+import pytest
 
 from superres.resample import bicubic
 
 
+@pytest.fixture
+def opencv_on_one_core() -> Iterator[None]:
+    """The candidate runs on one core; a reference on all of them would make the ratio follow the machine's load."""
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    yield
+    cv2.setNumThreads(threads)
+
+
+@pytest.mark.usefixtures("opencv_on_one_core")
 def test_bicubic_enlarges_beside_opencv(versus: Callable[..., Any], measuring: bool, rng: np.random.Generator) -> None:
     side = 512 if measuring else 32
     rows, columns = np.mgrid[:side, :side].astype(np.float32) / side
