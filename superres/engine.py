@@ -1,0 +1,216 @@
+"""Engine: trained weights as one small object to embed.  Thread-safe, no globals, any image size in bounded memory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar, cast, get_args
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from superres.api.model import Geometry
+from superres.catalog import Catalog
+from superres.config import Precision
+from superres.errors import EngineError, ImageError
+from superres.events import Events
+from superres.image import Array, Image, from_unit
+from superres.inference.device import has_fast_bfloat16, resolve_device
+from superres.inference.forward import Pixels, Runner, TensorPixels
+from superres.inference.load import model_of, network_of
+from superres.inference.pixels import ArrayPixels
+from superres.io.weights import Weights, read_weights
+
+EngineName = Literal["auto", "torch", "native", "openvino"]
+DEFAULT_TILE_PX = 256
+
+AnyImage = TypeVar("AnyImage", Array, Tensor, Image)
+
+
+@dataclass(frozen=True)
+class EngineDescription:
+    """Which path runs, and why.
+
+    engine: "torch".  device: as torch names it.  precision: as asked for.  arithmetic: what that means here. threads:
+    of the CPU, 0 on a GPU.  tile_px: side of a tile's core in input pixels, 0 for a network that is never tiled.
+    """
+
+    model: str
+    parameters: int
+    scale: str
+    engine: str
+    device: str
+    precision: Precision
+    arithmetic: str
+    threads: int
+    tile_px: int
+    why: str
+
+    def __str__(self) -> str:
+        threads = f", {self.threads} thread{'s' if self.threads != 1 else ''}" if self.threads else ""
+        tiles = f"tiles of {self.tile_px} px" if self.tile_px else "whole images"
+        return (f"{self.model} ({self.parameters:,} parameters, L = {self.scale}) through {self.engine} on {self.device}"
+                f"{threads}, {self.precision}: {self.arithmetic}, {tiles}; {self.why}")
+
+
+class Engine:
+    """Super-resolves images with one set of weights.  Make it with `load`; call it from as many threads as you like."""
+
+    def __init__(self, weights: Weights, runner: Runner, description: EngineDescription) -> None:
+        """Use `load` or `from_weights`."""
+        self._weights = weights
+        self._runner = runner
+        self._description = description
+
+    @classmethod
+    def load(cls, path: str | Path, device: str = "auto", engine: EngineName = "auto", precision: Precision = "exact",
+             catalog: Catalog | None = None, tile_px: int = DEFAULT_TILE_PX) -> Engine:
+        """Read a weights file and prepare its network.
+
+        device: "auto", "cpu", "cuda" or "cuda:N".  precision: "exact" is float32 on a CPU, and float16 storage with
+        float32 sums on a GPU; "fast" is bfloat16 on a CPU.  catalog: where the model plug-in is looked up; None for
+        everything that is installed.  tile_px: side of a tile's core in input pixels. Raises WeightsError (missing,
+        damaged or mismatched file), EngineError (an engine, device or precision that cannot run here: nothing else is
+        taken in its place).
+        """
+        return cls.from_weights(read_weights(Path(path)), device, engine, precision, catalog, tile_px)
+
+    @classmethod
+    def from_weights(cls, weights: Weights, device: str = "auto", engine: EngineName = "auto",
+                     precision: Precision = "exact", catalog: Catalog | None = None,
+                     tile_px: int = DEFAULT_TILE_PX) -> Engine:
+        """The same from weights in memory, which are copied."""
+        _require_torch_engine(engine)
+        if precision not in get_args(Precision):
+            raise EngineError(f"precision '{precision}' is unknown; expected exact or fast")
+        if tile_px < 1:
+            raise EngineError(f"tile_px is {tile_px}; expected at least 1")
+        place = resolve_device(device)
+        dtype, arithmetic = _arithmetic(place, precision)
+        model = model_of(weights, catalog if catalog is not None else Catalog.discover())
+        network = network_of(model, weights.tensors).to(device=place, dtype=dtype)
+        chosen = "asked for" if device != "auto" else \
+            "chosen, as torch sees a GPU" if place.type == "cuda" else "chosen, as torch sees no GPU"
+        tiled = model.geometry.halo_px is not None
+        description = EngineDescription(
+            model=weights.plugin, parameters=weights.parameters, scale=str(model.geometry.scale), engine="torch",
+            device=str(place), precision=precision, arithmetic=arithmetic,
+            threads=torch.get_num_threads() if place.type == "cpu" else 0, tile_px=tile_px if tiled else 0,
+            why=f"{place} was {chosen}; torch {torch.__version__} is the engine of this build")
+        return cls(weights, Runner(network, model.geometry, place, dtype, tile_px), description)
+
+    @property
+    def weights(self) -> Weights:
+        return self._weights
+
+    @property
+    def geometry(self) -> Geometry:
+        return self._runner.geometry
+
+    def describe(self) -> EngineDescription:
+        """Which path runs and why; `str()` of it is one line for a log."""
+        return self._description
+
+    def output_shape(self, height: int, width: int, passes: int = 1) -> tuple[int, int]:
+        """(height, width) after `passes` applications: ceil(L·H) × ceil(L·W) each time."""
+        for _ in range(passes):
+            height, width = self.geometry.output_shape(height, width)
+        return height, width
+
+    def __call__(self, image: AnyImage, white_level: float | None = None, *, passes: int = 1,
+                 events: Events | None = None) -> AnyImage:
+        """Super-resolve an image.
+
+        image: (H, W, 3) or (H, W) numpy array, uint8, uint16 or float; a superres.Image; or a float torch tensor (N, 3,
+        H, W) or (N, 1, H, W) with 1.0 for white.  white_level: the value that means 1.0; None for the maximum of an
+        integer dtype, 1.0 for floats, or what the Image says.  A single channel is fed three times, and the mean of the
+        three output channels comes back.  passes: how often the output is fed back. Returns the input's type, dtype and
+        device, ceil(L·H) × ceil(L·W) for each pass.  Integers are clamped to white and rounded half to even; floats are
+        not clamped.  An Image gets its new pixel size and keeps its colour profile. Raises ImageError for another shape
+        or dtype, NaN or infinity; Cancelled; EngineError when memory runs out.
+        """
+        events = events if events is not None else Events()
+        _require_passes(passes)
+        if isinstance(image, Tensor):
+            if white_level is not None:
+                raise ImageError("white_level is given for a tensor; expected floats with 1.0 for white",
+                                 hint="divide the tensor by its white level")
+            return self._tensor(image, passes, events)
+        rows = self.stream_rows(image, white_level, passes=passes, events=events)
+        pixels = image.pixels if isinstance(image, Image) else image
+        result = np.empty((*self.output_shape(*pixels.shape[:2], passes), *pixels.shape[2:]), dtype=pixels.dtype) \
+            if isinstance(pixels, np.ndarray) and pixels.ndim >= 2 else np.empty(0)
+        top = 0
+        for band in rows:
+            result[top:top + len(band)] = band
+            top += len(band)
+        if isinstance(image, Image):
+            return image.with_pixels(result, pixel_size_um=image.pixel_size_um / float(self.geometry.scale) ** passes)
+        return result
+
+    def stream_rows(self, image: Array | Image, white_level: float | None = None, *, passes: int = 1,
+                    events: Events | None = None) -> Iterator[Array]:
+        """The same for a numpy array (a memory map too) or an Image, as bands of finished rows from top to bottom.
+
+        The bands, (rows, W') or (rows, W', 3) of the input's dtype, put together are what a call returns; neither input
+        nor output is ever held as floats.  The input is checked before this returns.
+        """
+        _require_passes(passes)
+        if isinstance(image, Image):
+            if white_level is not None and white_level != image.white:
+                raise ImageError(f"white_level is {white_level}, but image '{image.name}' says {image.white}",
+                                 hint="leave white_level out for an Image")
+            image, white_level = image.pixels, image.white
+        source = ArrayPixels.of(image, white_level)
+        return self._rows(source, image.dtype, image.ndim == 2, passes, events if events is not None else Events())
+
+    def _rows(self, source: ArrayPixels, dtype: np.dtype[Any], single: bool, passes: int, events: Events) -> Iterator[Array]:
+        for band in self._runner.bands(cast(Pixels, source), events, passes=passes):
+            unit = band.pixels[0].permute(1, 2, 0).cpu().numpy()
+            yield from_unit(unit.mean(axis=2) if single else unit, dtype, source.white)
+
+    def _tensor(self, image: Tensor, passes: int, events: Events) -> Tensor:
+        if image.ndim != 4 or image.shape[1] not in (1, 3) or 0 in image.shape[2:]:
+            raise ImageError(f"tensor has shape {tuple(image.shape)}; expected (N, 3, H, W) or (N, 1, H, W)")
+        if not image.dtype.is_floating_point:
+            raise ImageError(f"tensor has dtype {image.dtype}; expected floats with 1.0 for white",
+                             hint="convert it to float and divide it by its white level")
+        if not bool(torch.isfinite(image).all()):
+            raise ImageError("tensor contains NaN or infinite values")
+        count, channels, height, width = image.shape
+        result = image.new_empty((count, channels, *self.output_shape(height, width, passes)))
+        # Small images go through together, as many as fill one tile.
+        together = max(1, self._runner.tile_px ** 2 // (height * width))
+        for first in range(0, count, together):
+            batch = image.detach()[first:first + together]
+            top = 0
+            for band in self._runner.bands(TensorPixels(batch.expand(-1, 3, -1, -1)), events, passes=passes):
+                pixels = band.pixels.mean(dim=1, keepdim=True) if channels == 1 else band.pixels
+                result[first:first + together, :, top:top + pixels.shape[2]] = pixels
+                top += pixels.shape[2]
+        return result
+
+
+def _require_torch_engine(engine: str) -> None:
+    if engine not in get_args(EngineName):
+        raise EngineError(f"engine '{engine}' is unknown; expected one of {', '.join(get_args(EngineName))}")
+    if engine in ("native", "openvino"):
+        raise EngineError(f"engine '{engine}' cannot run a network in this build",
+                          hint="use engine = \"torch\", or \"auto\" to have one chosen")
+
+
+def _arithmetic(device: torch.device, precision: Precision) -> tuple[torch.dtype, str]:
+    if device.type == "cuda":
+        return torch.float16, "float16 storage, float32 sums"
+    if precision == "exact":
+        return torch.float32, "float32"
+    if has_fast_bfloat16(device):
+        return torch.bfloat16, "bfloat16"
+    return torch.bfloat16, "bfloat16, which this processor emulates: slower than exact"
+
+
+def _require_passes(passes: int) -> None:
+    if passes < 1:
+        raise EngineError(f"passes is {passes}; expected at least 1")

@@ -1,0 +1,72 @@
+"""From a weights file to a network in evaluation mode, with every mismatch named."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict
+from typing import Any
+
+import numpy.typing as npt
+import torch
+from pydantic import ValidationError
+from torch import nn
+
+from superres.api.model import Model
+from superres.catalog import Catalog
+from superres.errors import PluginError, WeightsError
+from superres.io.weights import Weights
+
+
+def model_of(weights: Weights, catalog: Catalog) -> Model:
+    """The model plug-in that the weights name, with their options.
+
+    Raises WeightsError if the plug-in is not installed, does not take these options, or has another geometry now.
+    """
+    try:
+        plugin = catalog.get("model", weights.plugin)
+    except PluginError as error:
+        raise WeightsError(f"the weights need the model plug-in '{weights.plugin}': {error.message}",
+                           hint=error.hint or "install the package that it came from") from error
+    try:
+        model = plugin(**weights.options)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = ".".join(str(part) for part in first["loc"]) or "options"
+        raise WeightsError(f"model '{weights.plugin}' refuses the options of these weights: {where}: {first['msg']}",
+                           hint="install the version of the plug-in that trained them") from error
+    assert isinstance(model, Model)
+    expected = asdict(model.geometry)
+    if dict(weights.geometry) != expected:
+        raise WeightsError(f"weights for '{weights.plugin}' have geometry {_listed(weights.geometry)}; the model has "
+                           f"{_listed(expected)}", hint="install the version of the plug-in that trained them")
+    return model
+
+
+def network_of(model: Model, tensors: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
+    """A fresh network with these tensors, in evaluation mode, channels last, on the CPU, without gradients.
+
+    The global random generator is left as it was.
+    Raises WeightsError naming the first tensor that is missing, unknown or of another shape.
+    """
+    with torch.random.fork_rng(devices=[]):
+        network = model.build()
+    state = network.state_dict()
+    for name, tensor in state.items():
+        if name not in tensors:
+            raise WeightsError(f"weights for '{model.name}' lack tensor '{name}' of shape {tuple(tensor.shape)}",
+                               hint="give weights of this model")
+        if tuple(tensors[name].shape) != tuple(tensor.shape):
+            raise WeightsError(f"tensor '{name}' of the weights has shape {tuple(tensors[name].shape)}; "
+                               f"model '{model.name}' expects {tuple(tensor.shape)}",
+                               hint="give weights of this model with these options")
+    unknown = sorted(set(tensors) - set(state))
+    if unknown:
+        raise WeightsError(f"weights for '{model.name}' hold an unknown tensor '{unknown[0]}'",
+                           hint="give weights of this model")
+    network.load_state_dict({name: torch.tensor(tensor) for name, tensor in tensors.items()})
+    network.eval().requires_grad_(False)
+    return network.to(memory_format=torch.channels_last)  # type: ignore[call-overload,no-any-return]
+
+
+def _listed(geometry: Mapping[str, int | None]) -> str:
+    return ", ".join(f"{key} {value}" for key, value in geometry.items())

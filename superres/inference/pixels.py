@@ -1,0 +1,63 @@
+"""Arrays as input of a network: checked once, turned into floats tile by tile."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from superres.errors import ImageError
+from superres.image import Array, default_white_level
+
+_CHECKED_ROWS = 256
+
+
+@dataclass(frozen=True, eq=False)
+class ArrayPixels:
+    """An (H, W, 3) or (H, W) array that `Runner` can read by region; a single channel is given three times.
+
+    white: the stored value that means 1.0.
+    """
+
+    array: Array
+    white: float
+
+    @classmethod
+    def of(cls, array: Array, white_level: float | None) -> ArrayPixels:
+        """Check an array.
+
+        Raises ImageError for another shape or dtype than uint8, uint16, float32 and float64, an empty image, NaN or
+        infinity, or a white level that the dtype cannot hold.
+        """
+        if not isinstance(array, np.ndarray):
+            raise ImageError(f"image is a {type(array).__name__}; expected a numpy array, a torch tensor or a superres.Image")
+        if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
+            raise ImageError(f"image has shape {array.shape}; expected (H, W) or (H, W, 3)",
+                             hint="convert it to RGB or to a single channel")
+        if array.shape[0] == 0 or array.shape[1] == 0:
+            raise ImageError(f"image is empty: shape {array.shape}")
+        if array.dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.float32, np.float64):
+            raise ImageError(f"image has dtype {array.dtype}; expected uint8, uint16, float32 or float64")
+        if array.dtype.kind == "f" and not all(
+                np.isfinite(array[top:top + _CHECKED_ROWS]).all() for top in range(0, array.shape[0], _CHECKED_ROWS)):
+            raise ImageError("image contains NaN or infinite values", hint="repair or leave out the file")
+        greatest = default_white_level(array.dtype) if array.dtype.kind == "u" else math.inf
+        white = float(white_level) if white_level is not None else default_white_level(array.dtype)
+        if not (0 < white <= greatest and math.isfinite(white)):
+            raise ImageError(f"white level is {white:g}; expected a positive number that {array.dtype} can hold")
+        return cls(array, white)
+
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        return int(self.array.shape[0]), int(self.array.shape[1])
+
+    def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+        """(1, 3, rows, columns) float32, channels last in memory."""
+        region = self.array[rows[0]:rows[1], columns[0]:columns[1]]
+        unit = np.ascontiguousarray(region, dtype=np.float32) / np.float32(self.white)
+        tensor = torch.from_numpy(unit)
+        planes = tensor[:, :, None].expand(-1, -1, 3) if tensor.ndim == 2 else tensor
+        return planes.permute(2, 0, 1)[None]

@@ -1,0 +1,125 @@
+"""Checkpoints: everything that the next step depends on, in one safetensors file.  Never unpickles."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import torch
+from safetensors.numpy import save as save_tensors
+from torch import Tensor, nn
+
+from superres.errors import TrainingError, WeightsError
+from superres.io.atomic import write_bytes
+from superres.io.weights import parse_safetensors, read_safetensors_metadata
+from superres.training.history import HistoryRow
+
+FORMAT_VERSION = 1
+_METADATA_KEY = "superres-checkpoint"
+
+Tensors = Mapping[str, npt.NDArray[Any]]
+
+
+@dataclass(frozen=True, eq=False)
+class Checkpoint:
+    """A training after `step` steps.
+
+    fingerprint: of the job that it belongs to.  loss_sum, loss_count: of the steps since the last row of the history.
+    best_step: 0 where nothing was validated yet; best_loss: the validation loss there.  network, best: tensors of the
+    network now and at best_step.  optimiser: "parameter/entry" → tensor.
+
+    The order of the patches, their turns and the random numbers that a network may draw (dropout) are functions of seed
+    and step, so the step is all that is kept of them.
+    """
+
+    fingerprint: str
+    step: int
+    seconds: float
+    loss_sum: float
+    loss_count: int
+    best_step: int
+    best_loss: float
+    network: Tensors
+    best: Tensors
+    optimiser: Tensors
+    history: tuple[HistoryRow, ...]
+
+
+def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
+    """Write at once or not at all: a kill leaves the checkpoint before or this one."""
+    record = {"version": FORMAT_VERSION, "fingerprint": checkpoint.fingerprint, "step": checkpoint.step,
+              "seconds": checkpoint.seconds, "loss_sum": checkpoint.loss_sum, "loss_count": checkpoint.loss_count,
+              "best_step": checkpoint.best_step, "best_loss": checkpoint.best_loss}
+    tensors = {f"{group}/{name}": np.ascontiguousarray(tensor)
+               for group, each in (("network", checkpoint.network), ("best", checkpoint.best),
+                                   ("optimiser", checkpoint.optimiser))
+               for name, tensor in each.items()}
+    tensors["history"] = np.array([astuple(row) for row in checkpoint.history], dtype=np.float64).reshape(-1, 6)
+    # Python's JSON writes floats with all their bits, and Infinity, which best_loss is before the first validation.
+    write_bytes(path, save_tensors(tensors, {_METADATA_KEY: json.dumps(record)}))
+
+
+def read_checkpoint(path: Path) -> Checkpoint:
+    """Read it back.  Raises TrainingError for a file that is truncated, damaged or no checkpoint of this version."""
+    try:
+        content = path.read_bytes()
+        record = json.loads(read_safetensors_metadata(content, str(path))[_METADATA_KEY])
+        if record["version"] != FORMAT_VERSION:
+            raise ValueError(f"format version {record['version']}; expected {FORMAT_VERSION}")
+        tensors = parse_safetensors(content, str(path))
+        rows = tuple(HistoryRow(int(row[0]), *row[1:]) for row in tensors.pop("history").tolist())
+        groups: dict[str, dict[str, npt.NDArray[Any]]] = {"network": {}, "best": {}, "optimiser": {}}
+        for name, tensor in tensors.items():
+            group, _, rest = name.partition("/")
+            groups[group][rest] = tensor
+        return Checkpoint(
+            fingerprint=str(record["fingerprint"]), step=int(record["step"]), seconds=float(record["seconds"]),
+            loss_sum=float(record["loss_sum"]), loss_count=int(record["loss_count"]),
+            best_step=int(record["best_step"]), best_loss=float(record["best_loss"]), history=rows, **groups)
+    except (WeightsError, OSError, KeyError, ValueError, TypeError) as error:
+        reason = error.message if isinstance(error, WeightsError) else f"{type(error).__name__}: {error}"
+        raise TrainingError(f"cannot resume from the checkpoint '{path}': {reason}",
+                            hint="start this run anew with --fresh") from error
+
+
+def tensors_of(network: nn.Module) -> dict[str, npt.NDArray[Any]]:
+    """The network's parameters and buffers, copied."""
+    return {name: tensor.detach().cpu().numpy().copy() for name, tensor in network.state_dict().items()}
+
+
+def optimiser_tensors(network: nn.Module, optimiser: torch.optim.Optimizer) -> dict[str, npt.NDArray[Any]]:
+    """The optimiser's state of each parameter, copied: "parameter/entry" → tensor."""
+    return {f"{name}/{entry}": value.detach().cpu().numpy().copy()
+            for name, parameter in network.named_parameters()
+            for entry, value in optimiser.state.get(parameter, {}).items()}
+
+
+def restore(checkpoint: Checkpoint, network: nn.Module, optimiser: torch.optim.Optimizer, path: Path) -> None:
+    """Bring a fresh network and a fresh optimiser to the state of the checkpoint.
+
+    The optimiser's tensors get the memory layout of their parameters: with another layout the same sums may be rounded
+    otherwise, and the resumed run would drift from the uninterrupted one.
+    Raises TrainingError if the checkpoint is of another network.
+    """
+    try:
+        network.load_state_dict({name: torch.from_numpy(tensor) for name, tensor in checkpoint.network.items()})
+        for name, parameter in network.named_parameters():
+            entries = {key.rpartition("/")[2]: value for key, value in checkpoint.optimiser.items()
+                       if key.rpartition("/")[0] == name}
+            if entries:
+                optimiser.state[parameter] = {entry: _beside(parameter, value) for entry, value in entries.items()}
+    except RuntimeError as error:
+        raise TrainingError(f"the checkpoint '{path}' is of another network: {str(error).splitlines()[0]}",
+                            hint="start this run anew with --fresh") from error
+
+
+def _beside(parameter: Tensor, value: npt.NDArray[Any]) -> Tensor:
+    tensor = torch.from_numpy(value.copy())
+    if tensor.shape != parameter.shape:
+        return tensor.to(parameter.device)
+    return torch.empty_like(parameter, dtype=tensor.dtype, requires_grad=False).copy_(tensor)

@@ -1,0 +1,160 @@
+"""Training patches: where they lie, in which order they come, and how a batch is made.
+
+Nothing here has state: a batch is a pure function of the images, the seed and the number of the step.  That is what
+makes a resumed run equal to an uninterrupted one.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+import numpy.typing as npt
+
+from superres.api.model import Geometry
+from superres.api.source import Pair
+from superres.errors import TrainingError
+from superres.image import FloatArray, Image
+
+# Second words of the seeds, so that the streams are independent.
+_ORDER, _AUGMENTATION = 1, 2
+
+_UNTURNED = (0, False)
+
+
+@dataclass(frozen=True)
+class PatchPlace:
+    """A patch: number of its pair, and its top-left corner in coarse pixels."""
+
+    pair: int
+    top: int
+    left: int
+
+
+@dataclass(frozen=True, eq=False)
+class PatchSet:
+    """All patches of some pairs.  Images stay as they are stored; patches are cut when a batch needs them.
+
+    patch_px: side in coarse pixels; the fine side is exactly L times that.
+    """
+
+    pairs: tuple[Pair, ...]
+    geometry: Geometry
+    patch_px: int
+    places: tuple[PatchPlace, ...]
+
+    @property
+    def fine_patch_px(self) -> int:
+        return int(self.geometry.scale * self.patch_px)
+
+    def __len__(self) -> int:
+        return len(self.places)
+
+    def describe(self, index: int) -> str:
+        """'name' (top, left): for messages."""
+        place = self.places[index]
+        return f"'{self.pairs[place.pair].name}' ({place.top}, {place.left})"
+
+    def batch(self, indices: Sequence[int],
+              turns: Sequence[tuple[int, bool]] | None = None) -> tuple[FloatArray, FloatArray]:
+        """Coarse (N, p, p, 3) and fine (N, L·p, L·p, 3), float32 in units of white.
+
+        turns: for each patch the number of quarter turns, and whether it is mirrored after them; None for no change.
+        """
+        coarse = np.empty((len(indices), self.patch_px, self.patch_px, 3), dtype=np.float32)
+        fine = np.empty((len(indices), self.fine_patch_px, self.fine_patch_px, 3), dtype=np.float32)
+        scale = self.geometry.scale
+        for row, index in enumerate(indices):
+            place = self.places[index]
+            pair = self.pairs[place.pair]
+            turn = _UNTURNED if turns is None else turns[row]
+            _fill(coarse[row], pair.coarse, place.top, place.left, turn)
+            _fill(fine[row], pair.fine, int(scale * place.top), int(scale * place.left), turn)
+        return coarse, fine
+
+
+def cut_patches(pairs: Sequence[Pair], geometry: Geometry, patch_px: int, stride_px: int) -> PatchSet:
+    """Patches on a grid over every pair; the last row and column lie flush with the border where the grid leaves a
+    rest.
+
+    Corners lie at multiples of geometry.origin_multiple, so that the fine corner L·offset is whole.  Images smaller
+    than a patch give none. Raises TrainingError if patch_px or stride_px is no such multiple, if a fine image has not
+    the size that L asks for, or if no image holds a patch.
+    """
+    for what, value in (("patch_px", patch_px), ("patch_stride_px", stride_px)):
+        if value < 1 or value % geometry.origin_multiple:
+            multiple = geometry.origin_multiple
+            raise TrainingError(f"{what} is {value}; expected a multiple of {multiple} for L = {geometry.scale}",
+                                hint=f"set train.{what} to {max(1, -(-value // multiple)) * multiple}")
+    places: list[PatchPlace] = []
+    for number, pair in enumerate(pairs):
+        _require_matching_sizes(pair, geometry)
+        rows = grid_offsets(pair.coarse.height, patch_px, stride_px, geometry.origin_multiple)
+        columns = grid_offsets(pair.coarse.width, patch_px, stride_px, geometry.origin_multiple)
+        places.extend(PatchPlace(number, top, left) for top in rows for left in columns)
+    if not places:
+        sizes = sorted({pair.coarse.shape_px for pair in pairs}, reverse=True)
+        listed = ", ".join(f"{height} × {width}" for height, width in sizes[:5]) or "none"
+        raise TrainingError(f"no patch of {patch_px} × {patch_px} px fits in the pairs (largest sizes: {listed})",
+                            hint="lower train.patch_px, or give larger images")
+    return PatchSet(tuple(pairs), geometry, patch_px, tuple(places))
+
+
+def default_stride_px(patch_px: int, geometry: Geometry) -> int:
+    """Half a patch, rounded down to an allowed offset."""
+    multiple = geometry.origin_multiple
+    return max(multiple, patch_px // 2 // multiple * multiple)
+
+
+def grid_offsets(length_px: int, patch_px: int, stride_px: int, multiple: int) -> tuple[int, ...]:
+    """0, stride, 2·stride … and the last multiple at which a patch still fits; empty if none does."""
+    if length_px < patch_px:
+        return ()
+    last = (length_px - patch_px) // multiple * multiple
+    return tuple(sorted({*range(0, last + 1, stride_px), last}))
+
+
+def patch_order(count: int, batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:
+    """The patches of a step (0, 1, …): the next batch_size of an endless sequence of shuffled epochs.
+
+    Every batch is full; one that reaches over the end of an epoch goes on with the next.
+    """
+    positions = np.arange(step * batch_size, (step + 1) * batch_size)
+    epochs = positions // count
+    order = {epoch: np.random.default_rng([seed, _ORDER, epoch]).permutation(count)
+             for epoch in np.unique(epochs).tolist()}
+    chosen = [order[epoch][position % count] for epoch, position in zip(epochs.tolist(), positions, strict=True)]
+    return np.array(chosen, dtype=np.int64)
+
+
+def random_turns(augment: Literal["none", "flips-and-turns"], batch_size: int, step: int,
+                 seed: int) -> list[tuple[int, bool]] | None:
+    """One of the eight symmetries of the square for each patch of a step.
+
+    A patch of even side and its fine partner share their centre, so both turn alike without a shift.
+    """
+    if augment == "none":
+        return None
+    drawn = np.random.default_rng([seed, _AUGMENTATION, step]).integers(0, 8, size=batch_size)
+    return [(int(value) % 4, bool(value >= 4)) for value in drawn]
+
+
+def _fill(target: FloatArray, image: Image, top: int, left: int, turn: tuple[int, bool]) -> None:
+    side = target.shape[0]
+    patch: npt.NDArray[Any] = image.pixels[top:top + side, left:left + side]
+    quarters, mirrored = turn
+    patch = np.rot90(patch, quarters)
+    if mirrored:
+        patch = patch[:, ::-1]
+    target[:] = patch[:, :, None] if patch.ndim == 2 else patch
+    target /= np.float32(image.white)
+
+
+def _require_matching_sizes(pair: Pair, geometry: Geometry) -> None:
+    expected = geometry.output_shape(*pair.coarse.shape_px)
+    if pair.fine.shape_px != expected:
+        raise TrainingError(f"pair '{pair.name}': coarse {pair.coarse.shape_px} and fine {pair.fine.shape_px} px; "
+                            f"L = {geometry.scale} asks for fine {expected}",
+                            hint="check the pixel sizes of the source and the up and down of the model")

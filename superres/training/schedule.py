@@ -1,0 +1,45 @@
+"""How many steps a training takes, and the learning rate over them.  Pure functions of the step."""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+from superres.config import TrainSection
+
+PAPER_EPOCHS = 630
+"""Table S2, lung tissue: what a run does that names neither steps nor epochs."""
+
+VALIDATIONS_PER_RUN = 20
+
+WARM_UP = 0.1
+"""Share of the one-cycle schedule in which the rate rises."""
+FIRST_RATE, LAST_RATE = 0.04, 0.001
+"""Start and end of the one-cycle schedule, as shares of its peak."""
+
+
+def step_count(settings: TrainSection, patches: int) -> int:
+    """Optimiser steps of the whole training; epochs are rounded up to whole batches."""
+    if settings.steps is not None:
+        return settings.steps
+    return math.ceil((settings.epochs or PAPER_EPOCHS) * patches / settings.batch_size)
+
+
+def validation_interval(settings: TrainSection, steps: int) -> int:
+    """Steps between validations."""
+    return settings.validate_every or max(1, math.ceil(steps / VALIDATIONS_PER_RUN))
+
+
+def learning_rate(schedule: Literal["constant", "one-cycle"], peak: float, step: int, steps: int) -> float:
+    """The rate of step 0 … steps − 1.
+
+    constant: the peak.  one-cycle: a linear rise to the peak over the first tenth, then half a cosine down
+    (Smith and Topin, arXiv:1708.07120).
+    """
+    if schedule == "constant":
+        return peak
+    rise = WARM_UP * steps
+    if step < rise:
+        return peak * (FIRST_RATE + (1 - FIRST_RATE) * step / rise)
+    fall = (step - rise) / max(1.0, steps - 1 - rise)
+    return peak * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))
