@@ -207,4 +207,4 @@ def subpixel_peak(first: FloatArray, second: FloatArray, search_px: int, upsampl
         line = surface[index - 1:index + 2, peak[1]] if axis == 0 else surface[peak[0], index - 1:index + 2]
         curve = line[0] - 2 * line[1] + line[2]
         result.append(centre[axis] + fine[index] + (0.5 * (line[0] - line[2]) / curve / upsample if curve < 0 else 0.0))
-    return result[0], result[1]
+    return float(result[0]), float(result[1])
