@@ -43,6 +43,7 @@ class Plan:
     losses: tuple[tuple[Loss, float], ...]
     evaluators: tuple[Evaluator, ...]
     origins: Mapping[str, str]
+    catalog: Catalog
 
     def resolved(self) -> dict[str, Any]:
         """The configuration with every default written out, ready for JSON."""
@@ -99,7 +100,7 @@ def make_plan(tables: Mapping[str, Any], *, base: Path | None = None, overrides:
     return Plan(config, base, Path(config.run.output), cast(Source, made_source), cast(Registrar, registrar),
                 cast(Model, model),
                 tuple((cast(Loss, loss), section.factor) for loss, section in zip(losses, config.loss, strict=True)),
-                tuple(cast(Evaluator, each) for each in evaluators), builder.origins)
+                tuple(cast(Evaluator, each) for each in evaluators), builder.origins, catalog)
 
 
 class _Builder:

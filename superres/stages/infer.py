@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from superres.api.evaluator import Case
 from superres.api.source import Pair
 from superres.events import Events, Progress
 from superres.image import FloatArray, Image, default_white_level, from_unit
-from superres.inference.forward import Runner, TensorPixels
 from superres.io.images import read_image, write_image
 from superres.optics import Optics
 from superres.resample import bicubic
 from superres.stages.store import StageFolder
 
 OUTPUTS = "outputs"
+
+SuperResolve = Callable[[FloatArray], FloatArray]
+"""(H, W, 3) float32 in units of white → (ceil(L·H), ceil(L·W), 3) float32, not clamped; what an Engine does."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,7 +40,8 @@ class TestField:
         return self.white_level if self.white_level is not None else default_white_level(self.dtype)
 
 
-def infer(fields: Sequence[TestField], runner: Runner, passes: int, folder: StageFolder, events: Events) -> Path:
+def infer(fields: Sequence[TestField], super_resolve: SuperResolve, scale: Fraction, passes: int, folder: StageFolder,
+          events: Events) -> Path:
     """Write `NAME.tif` for every field, and `NAME_passN.tif` for every further pass of self-feeding (Fig. S6).
 
     Each pass is fed with the unrounded output of the one before.  Returns the folder of the images.
@@ -51,18 +53,11 @@ def infer(fields: Sequence[TestField], runner: Runner, passes: int, folder: Stag
         unit = field.pair.coarse.rgb()
         for step in range(1, passes + 1):
             events.raise_if_cancelled()
-            unit = super_resolve(unit, runner, events)
-            write_image(output_path(outputs, field.pair.name, step), _as_camera(unit, field, step, runner.geometry.scale))
+            unit = super_resolve(unit)
+            write_image(output_path(outputs, field.pair.name, step), _as_camera(unit, field, step, scale))
     events.progress(Progress("infer", len(fields), len(fields), f"{len(fields)} images"))
     folder.finish(images=len(fields), passes=passes)
     return outputs
-
-
-def super_resolve(unit: FloatArray, runner: Runner, events: Events) -> FloatArray:
-    """(H, W, 3) float32 in units of white → (ceil(L·H), ceil(L·W), 3) float32, not clamped."""
-    tensor = torch.from_numpy(np.ascontiguousarray(unit.transpose(2, 0, 1)))[None]
-    output = runner.whole(TensorPixels(tensor), events)[0]
-    return np.ascontiguousarray(output.permute(1, 2, 0).cpu().numpy())
 
 
 def cases(fields: Sequence[TestField], outputs: Path, scale: Fraction, coarse: Optics | None) -> Iterator[Case]:

@@ -95,13 +95,13 @@ def register(acquisition: Acquisition, registrar: Registrar, scale: Fraction, mi
                 events.note("register", f"field '{record.name}' rejected ({record.reason}): {record.message}")
             done += 1
             events.progress(Progress("register", done, total, f"{sum(r.kept for r in records)} of {len(records)} kept"))
+    registered = Registered(tuple(pairs), tuple(records), mosaics)
+    write_json(folder.path / RECORDS, registration_json(registered, acquisition))
     if not pairs:
         raise _nothing_left(records)
-    registered = Registered(tuple(pairs), tuple(records), mosaics)
     for pair in pairs:
         for kind, image in (("coarse", pair.coarse), ("fine", pair.fine)):
             write_image(_pair_path(folder, kind, pair.specimen, pair.name), image)
-    write_json(folder.path / RECORDS, registration_json(registered, acquisition))
     folder.finish(kept=len(pairs), rejected=len(records) - sum(r.kept for r in records))
     return registered
 
