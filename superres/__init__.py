@@ -28,9 +28,14 @@ if TYPE_CHECKING:
 __all__ = ["Catalog", "Engine", "Image", "Pipeline", "Plan", "Transform", "__version__", "hookimpl", "load_plan"]
 
 _HOMES = {
-    "Catalog": "superres.catalog", "Engine": "superres.engine", "Image": "superres.image",
-    "Pipeline": "superres.pipeline", "Plan": "superres.plan", "Transform": "superres.transform",
-    "hookimpl": "superres.hookspecs", "load_plan": "superres.plan",
+    "Catalog": "superres.catalog",
+    "Engine": "superres.engine",
+    "Image": "superres.image",
+    "Pipeline": "superres.pipeline",
+    "Plan": "superres.plan",
+    "Transform": "superres.transform",
+    "hookimpl": "superres.hookspecs",
+    "load_plan": "superres.plan",
 }
 
 

@@ -24,10 +24,20 @@ from superres.errors import PluginError
 
 ENTRY_POINT_GROUP = "superres"
 
-_BASES: dict[Kind, type[Plugin]] = {"source": Source, "registrar": Registrar, "model": Model, "loss": Loss,
-                                    "evaluator": Evaluator}
-_HOOKS: dict[Kind, str] = {"source": "superres_sources", "registrar": "superres_registrars", "model": "superres_models",
-                           "loss": "superres_losses", "evaluator": "superres_evaluators"}
+_BASES: dict[Kind, type[Plugin]] = {
+    "source": Source,
+    "registrar": Registrar,
+    "model": Model,
+    "loss": Loss,
+    "evaluator": Evaluator,
+}
+_HOOKS: dict[Kind, str] = {
+    "source": "superres_sources",
+    "registrar": "superres_registrars",
+    "model": "superres_models",
+    "loss": "superres_losses",
+    "evaluator": "superres_evaluators",
+}
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]*")
 
 
@@ -65,9 +75,9 @@ class BrokenPackage:
 class Catalog:
     """Plug-in classes by kind and name.
 
-    `discover()` holds the built-ins and all installed packages; `empty()` holds nothing; `register(obj)` adds the hooks of
-    a module or object, as an entry point would.  Two classes of one kind and name: asking for that name is an error that
-    names both distributions; all other names work.
+    `discover()` holds the built-ins and all installed packages; `empty()` holds nothing; `register(obj)` adds the
+    hooks of a module or object, as an entry point would.  Two classes of one kind and name: asking for that name is
+    an error that names both distributions; all other names work.
     """
 
     def __init__(self, entries: Iterable[Entry] = (), broken: Iterable[BrokenPackage] = ()) -> None:
@@ -99,7 +109,9 @@ class Catalog:
                 catalog.register(point.load(), distribution=distribution, version=version)
             # A foreign import may raise anything, SystemExit included; the package is reported, the others go on.
             except (Exception, SystemExit) as error:
-                catalog._broken.append(BrokenPackage(distribution, version, f"{point.name} = {point.value}", _reason(error)))
+                catalog._broken.append(
+                    BrokenPackage(distribution, version, f"{point.name} = {point.value}", _reason(error))
+                )
         return catalog
 
     def register(self, hooks: Any, *, distribution: str = "", version: str = "") -> None:
@@ -118,10 +130,16 @@ class Catalog:
         except pluggy.PluginValidationError as error:
             raise PluginError(f"{label}: {error}", hint="hook names are listed in superres/hookspecs.py") from error
         if not manager.get_hookcallers(hooks):
-            raise PluginError(f"{label} implements no superres hook",
-                              hint="decorate functions such as superres_models() with @superres.hookimpl")
-        found = [Entry(_checked(plugin, kind, label), label, version)
-                 for kind in KINDS for classes in getattr(manager.hook, _HOOKS[kind])() for plugin in classes]
+            raise PluginError(
+                f"{label} implements no superres hook",
+                hint="decorate functions such as superres_models() with @superres.hookimpl",
+            )
+        found = [
+            Entry(_checked(plugin, kind, label), label, version)
+            for kind in KINDS
+            for classes in getattr(manager.hook, _HOOKS[kind])()
+            for plugin in classes
+        ]
         known = {entry.plugin for entry in self._entries}
         self._entries.extend(entry for entry in dict.fromkeys(found) if entry.plugin not in known)
 
@@ -147,14 +165,21 @@ class Catalog:
             return matches[0]
         if matches:
             owners = " and ".join(f"{entry.label} ({entry.plugin.__module__})" for entry in matches)
-            raise PluginError(f"two plug-ins are both named {kind} '{name}': {owners}",
-                              hint="uninstall one of the two packages, or rename its plug-in")
+            raise PluginError(
+                f"two plug-ins are both named {kind} '{name}': {owners}",
+                hint="uninstall one of the two packages, or rename its plug-in",
+            )
         names = [entry.name for entry in self.entries(kind)]
         close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
-        hint = f"did you mean {' or '.join(repr(each) for each in close)}?" if close else \
-            f"known {kind} plug-ins: {', '.join(names) or 'none'}"
+        hint = (
+            f"did you mean {' or '.join(repr(each) for each in close)}?"
+            if close
+            else f"known {kind} plug-ins: {', '.join(names) or 'none'}"
+        )
         if self._broken:
-            hint += f"; broken packages: {', '.join(each.distribution for each in self._broken)} (see `superres plugins`)"
+            hint += (
+                f"; broken packages: {', '.join(each.distribution for each in self._broken)} (see `superres plugins`)"
+            )
         raise PluginError(f"unknown {kind} '{name}'", hint=hint)
 
     def get(self, kind: Kind, name: str) -> type[Plugin]:
@@ -165,15 +190,19 @@ class Catalog:
 def _checked(plugin: Any, kind: Kind, label: str) -> type[Plugin]:
     base = _BASES[kind]
     if not (inspect.isclass(plugin) and issubclass(plugin, base)):
-        raise PluginError(f"{label}: hook {_HOOKS[kind]} returned {plugin!r}; expected a subclass of {base.__name__}",
-                          hint="return classes, not instances")
+        raise PluginError(
+            f"{label}: hook {_HOOKS[kind]} returned {plugin!r}; expected a subclass of {base.__name__}",
+            hint="return classes, not instances",
+        )
     missing = sorted(getattr(plugin, "__abstractmethods__", ()))
     if missing:
         raise PluginError(f"{label}: {kind} {plugin.__name__} does not implement {', '.join(missing)}")
     name = getattr(plugin, "name", None)
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise PluginError(f"{label}: {kind} {plugin.__name__} has name {name!r}; "
-                          "expected lower-case letters, digits, hyphens and underscores")
+        raise PluginError(
+            f"{label}: {kind} {plugin.__name__} has name {name!r}; "
+            "expected lower-case letters, digits, hyphens and underscores"
+        )
     if not (inspect.isclass(plugin.Options) and issubclass(plugin.Options, PluginOptions)):
         raise PluginError(f"{label}: {kind} '{name}' has Options that are no subclass of superres.api.PluginOptions")
     return plugin

@@ -1,4 +1,4 @@
-"""The command line.  Data go to stdout, talk to stderr; wrong use and bad input end with status 2, `error:` and `hint:`."""
+"""The command line.  Data go to stdout, talk to stderr; wrong use ends with status 2, an `error:` and a `hint:`."""
 
 from __future__ import annotations
 
@@ -15,12 +15,15 @@ from superres._version import __version__
 from superres.errors import Cancelled, SuperresError
 
 if TYPE_CHECKING:
-    from superres.events import Events
+    pass
 
 COMMANDS_GROUP = "superres.commands"
 WRONG_USE, INTERRUPTED = 2, 130
-OPENCV_HINT = ("install the system library libgl1, or replace opencv-contrib-python by opencv-contrib-python-headless, "
-               "which holds the same modules")
+OPENCV_HINT = (
+    "install the system library libgl1, or replace opencv-contrib-python by opencv-contrib-python-headless, "
+    "which holds the same modules"
+)
+
 
 class _Reporting(TyperGroup):
     """Turns the project's errors and wrong use into two lines and a status."""
@@ -42,7 +45,12 @@ class _Reporting(TyperGroup):
         except Cancelled as stop:
             _leave(INTERRUPTED, "stopped", stop.message, stop.hint)
         except KeyboardInterrupt:
-            _leave(INTERRUPTED, "stopped", "interrupted", "run the same command again to go on after the last finished stage")
+            _leave(
+                INTERRUPTED,
+                "stopped",
+                "interrupted",
+                "run the same command again to go on after the last finished stage",
+            )
         except SuperresError as error:
             _leave(WRONG_USE, "error", error.message, error.hint)
         except ImportError as error:
@@ -51,11 +59,19 @@ class _Reporting(TyperGroup):
             _leave(WRONG_USE, "error", f"OpenCV cannot be loaded: {error}", OPENCV_HINT)
 
 
-app = typer.Typer(name="superres", cls=_Reporting, no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False,
-                  help="Super-resolution bright-field microscopy after Rivenson et al., Optica 2017.")
+app = typer.Typer(
+    name="superres",
+    cls=_Reporting,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Super-resolution bright-field microscopy after Rivenson et al., Optica 2017.",
+)
 
 PipelineFile = Annotated[Path, typer.Argument(help="pipeline file (TOML)", show_default=False)]
-Overrides = Annotated[list[str], typer.Option("--set", metavar="KEY=VALUE", help="override a value, e.g. train.steps=100")]
+Overrides = Annotated[
+    list[str], typer.Option("--set", metavar="KEY=VALUE", help="override a value, e.g. train.steps=100")
+]
 StageName = Literal["acquire", "register", "train", "infer", "evaluate", "report"]
 
 
@@ -66,45 +82,60 @@ def _version(wanted: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True,
-                                                help="print the version and leave")] = False) -> None:
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and leave")
+    ] = False,
+) -> None:
     """Super-resolution bright-field microscopy after Rivenson et al., Optica 2017."""
 
 
 @app.command()
-def run(pipeline: PipelineFile,
-        until: Annotated[StageName, typer.Option(help="stop after this stage")] = "report",
-        resume: Annotated[bool, typer.Option("--resume/--fresh", help="go on where an earlier run stopped, or start anew")] = True,
-        overrides: Overrides = []) -> None:  # noqa: B006 - typer reads the default and copies it
+def run(
+    pipeline: PipelineFile,
+    until: Annotated[StageName, typer.Option(help="stop after this stage")] = "report",
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="go on where an earlier run stopped, or start anew")
+    ] = True,
+    overrides: Overrides = None,
+) -> None:
     """Acquire, register, train, super-resolve, evaluate and write the report."""
     from superres.pipeline import Pipeline
     from superres.plan import load_plan
 
-    plan = load_plan(pipeline, overrides=overrides)
+    plan = load_plan(pipeline, overrides=overrides or ())
     with _console_events() as events:
         result = Pipeline(plan, events=events).run(until=until, resume=resume)
     typer.echo(result.summary())
 
 
 @app.command()
-def check(pipeline: PipelineFile, overrides: Overrides = []) -> None:  # noqa: B006
+def check(
+    pipeline: PipelineFile,
+    overrides: Overrides = None,
+) -> None:
     """Find every mistake in a pipeline file and print the resolved plan as JSON, without reading an image."""
     from superres.plan import load_plan
 
-    plan = load_plan(pipeline, overrides=overrides)
+    plan = load_plan(pipeline, overrides=overrides or ())
     typer.echo(json.dumps(plan.resolved(), indent=2, ensure_ascii=False))
 
 
 @app.command()
-def simulate(out: Annotated[Path, typer.Option(help="folder to make", show_default=False)],
-             pipeline: Annotated[Path | None, typer.Argument(help="pipeline file whose [source] is simulated")] = None,
-             overrides: Overrides = []) -> None:  # noqa: B006
+def simulate(
+    out: Annotated[Path, typer.Option(help="folder to make", show_default=False)],
+    pipeline: Annotated[Path | None, typer.Argument(help="pipeline file whose [source] is simulated")] = None,
+    overrides: Overrides = None,
+) -> None:
     """Write the virtual scan of a source as folders of images with a positions CSV, as a microscope would."""
     from superres.plan import load_plan, make_plan
     from superres.scan_folder import write_scan_folder
 
-    plan = load_plan(pipeline, overrides=overrides) if pipeline else \
-        make_plan({"source": {"plugin": "simulate"}}, overrides=overrides, source="defaults")
+    plan = (
+        load_plan(pipeline, overrides=overrides or ())
+        if pipeline
+        else make_plan({"source": {"plugin": "simulate"}}, overrides=overrides or (), source="defaults")
+    )
     with _console_events() as events:
         events.note("simulate", f"imaging with source '{plan.source.name}'")
         acquisition = plan.source.acquire()
@@ -113,14 +144,16 @@ def simulate(out: Annotated[Path, typer.Option(help="folder to make", show_defau
 
 
 @app.command()
-def upscale(image: Annotated[Path, typer.Argument(metavar="INPUT", help="image file", show_default=False)],
-            output: Annotated[Path, typer.Argument(help=".tif or .png to write", show_default=False)],
-            weights: Annotated[Path, typer.Option(help="weights.safetensors of a run", show_default=False)],
-            passes: Annotated[int, typer.Option(min=1, max=4, help="feed the output back this many times in all")] = 1,
-            engine: Annotated[Literal["auto", "torch", "native", "openvino"], typer.Option(help="what computes")] = "auto",
-            precision: Annotated[Literal["exact", "fast"], typer.Option(help="fast: bfloat16 on a CPU")] = "exact",
-            device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
-            pixel_size_um: Annotated[float | None, typer.Option(help="of the input, where the file does not say")] = None) -> None:
+def upscale(
+    image: Annotated[Path, typer.Argument(metavar="INPUT", help="image file", show_default=False)],
+    output: Annotated[Path, typer.Argument(help=".tif or .png to write", show_default=False)],
+    weights: Annotated[Path, typer.Option(help="weights.safetensors of a run", show_default=False)],
+    passes: Annotated[int, typer.Option(min=1, max=4, help="feed the output back this many times in all")] = 1,
+    engine: Annotated[Literal["auto", "torch", "native", "openvino"], typer.Option(help="what computes")] = "auto",
+    precision: Annotated[Literal["exact", "fast"], typer.Option(help="fast: bfloat16 on a CPU")] = "exact",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    pixel_size_um: Annotated[float | None, typer.Option(help="of the input, where the file does not say")] = None,
+) -> None:
     """Super-resolve one image of any size with trained weights."""
     from superres.engine import Engine
     from superres.upscaling import upscale_file
@@ -138,11 +171,15 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] 
     from superres.catalog import Catalog
 
     catalog = Catalog.discover()
-    rows = [{"kind": entry.kind, "name": entry.name, "from": entry.label, "summary": entry.plugin.summary}
-            for entry in catalog.entries()]
+    rows = [
+        {"kind": entry.kind, "name": entry.name, "from": entry.label, "summary": entry.plugin.summary}
+        for entry in catalog.entries()
+    ]
     clashes = [[f"{entry.kind} '{entry.name}' of {entry.label}" for entry in group] for group in catalog.clashes()]
-    broken = [{"package": f"{each.distribution} {each.version}", "entry_point": each.entry_point, "reason": each.reason}
-              for each in catalog.broken]
+    broken = [
+        {"package": f"{each.distribution} {each.version}", "entry_point": each.entry_point, "reason": each.reason}
+        for each in catalog.broken
+    ]
     if as_json:
         typer.echo(json.dumps({"plugins": rows, "clashes": clashes, "broken": broken}, indent=2, ensure_ascii=False))
         return
@@ -156,7 +193,9 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] 
 
 
 @app.command()
-def schema(plugin: Annotated[str, typer.Argument(metavar="KIND.NAME", help="such as model.rivenson2017", show_default=False)]) -> None:
+def schema(
+    plugin: Annotated[str, typer.Argument(metavar="KIND.NAME", help="such as model.rivenson2017", show_default=False)],
+) -> None:
     """Print the JSON schema of a plug-in's options."""
     from superres.api.plugin import KINDS
     from superres.catalog import Catalog

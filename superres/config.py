@@ -1,4 +1,4 @@
-"""The pipeline file: its sections and their ranges.  Plug-in options stay untyped here; the plan gives them to the plug-ins."""
+"""The pipeline file: its sections and their ranges.  Plug-in options stay untyped here; the plan checks them."""
 
 from __future__ import annotations
 
@@ -39,7 +39,9 @@ class PluginSection(Section):
 
 class SplitSection(Section):
     test: int | list[str] = Field(1, description="specimens that training never sees: a count, or a list of ids")
-    validation: int | list[str] = Field(1, description="specimens that choose the best weights: a count, or a list of ids")
+    validation: int | list[str] = Field(
+        1, description="specimens that choose the best weights: a count, or a list of ids"
+    )
 
     @model_validator(mode="after")
     def _counts(self) -> SplitSection:
@@ -72,12 +74,22 @@ class TrainSection(Section):
     batch_size: int = Field(64, ge=1, le=4096, description="patches in a step (paper: 64)")
     steps: PositiveInt | None = Field(None, description="number of optimiser steps; or give epochs")
     epochs: PositiveInt | None = Field(None, description="number of passes over the patches; or give steps")
-    learning_rate: float = Field(1e-4, gt=0.0, le=1.0, description="Adam's learning rate, the peak for one-cycle (paper: 1e-4)")
-    schedule: Literal["constant", "one-cycle"] = Field("constant", description="learning rate over the steps (paper: constant)")
-    augment: Literal["none", "flips-and-turns"] = Field("none", description="random flips and quarter turns of the patches")
-    patch_stride_px: int | None = Field(None, ge=2, description="distance of patches in coarse pixels, even; default half a patch")
+    learning_rate: float = Field(
+        1e-4, gt=0.0, le=1.0, description="Adam's learning rate, the peak for one-cycle (paper: 1e-4)"
+    )
+    schedule: Literal["constant", "one-cycle"] = Field(
+        "constant", description="learning rate over the steps (paper: constant)"
+    )
+    augment: Literal["none", "flips-and-turns"] = Field(
+        "none", description="random flips and quarter turns of the patches"
+    )
+    patch_stride_px: int | None = Field(
+        None, ge=2, description="distance of patches in coarse pixels, even; default half a patch"
+    )
     validate_every: PositiveInt | None = Field(None, description="steps between validations; default 20 times a run")
-    checkpoint_every: PositiveInt | None = Field(None, description="steps between checkpoints; default at each validation")
+    checkpoint_every: PositiveInt | None = Field(
+        None, description="steps between checkpoints; default at each validation"
+    )
 
     @model_validator(mode="after")
     def _steps_or_epochs(self) -> TrainSection:
@@ -89,7 +101,9 @@ class TrainSection(Section):
 
 
 class InferSection(Section):
-    passes: int = Field(1, ge=1, le=4, description="how often the output is fed back (Fig. S6); scores are of the first pass")
+    passes: int = Field(
+        1, ge=1, le=4, description="how often the output is fed back (Fig. S6); scores are of the first pass"
+    )
     precision: Precision = Field("exact", description="exact: float32 on a CPU; fast: bfloat16 on a CPU")
     tile_px: int = Field(512, ge=32, description="side of an inference tile in coarse pixels, without its halo")
 
@@ -108,7 +122,8 @@ class PipelineConfig(Section):
     train: TrainSection = Field(default_factory=lambda: TrainSection())
     infer: InferSection = Field(default_factory=lambda: InferSection())
     evaluate: list[EvaluateSection] = Field(
-        default_factory=lambda: [EvaluateSection(plugin=name) for name in EVALUATORS])
+        default_factory=lambda: [EvaluateSection(plugin=name) for name in EVALUATORS]
+    )
 
 
 def read_toml(path: Path) -> dict[str, Any]:
@@ -116,7 +131,9 @@ def read_toml(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_text(encoding="utf-8"))
     except FileNotFoundError:
-        raise ConfigError((Problem(str(path), "no such file", "give the path of a pipeline file"),), source=str(path)) from None
+        raise ConfigError(
+            (Problem(str(path), "no such file", "give the path of a pipeline file"),), source=str(path)
+        ) from None
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError((Problem(str(path), f"cannot be read: {error}"),), source=str(path)) from None
     except tomllib.TOMLDecodeError as error:

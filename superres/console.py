@@ -32,7 +32,9 @@ class ConsoleEvents(Events):
         self._previous = signal.signal(signal.SIGINT, self._interrupted)
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         signal.signal(signal.SIGINT, self._previous)
         self._close()
 
@@ -67,10 +69,17 @@ class ConsoleEvents(Events):
             if time.monotonic() - self._since < QUIET_SECONDS and progress.done < progress.total:
                 return
             from rich.console import Console
-            from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+            from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+            from rich.progress import Progress as Bar
 
-            self._bar = Bar(TextColumn("{task.description:<9}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn(),
-                            TextColumn("{task.fields[remark]}", markup=False), console=Console(stderr=True))
+            self._bar = Bar(
+                TextColumn("{task.description:<9}"),
+                BarColumn(),
+                MofNCompleteColumn(),
+                TimeRemainingColumn(),
+                TextColumn("{task.fields[remark]}", markup=False),
+                console=Console(stderr=True),
+            )
             self._bar.start()
             self._task = self._bar.add_task(progress.stage, total=progress.total, remark="")
         self._bar.update(self._task, completed=progress.done, total=progress.total, remark=progress.message)

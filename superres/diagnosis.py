@@ -27,9 +27,17 @@ class Finding:
 
 def diagnose() -> tuple[Finding, ...]:
     """Look at libraries, hardware, the native module and plug-ins.  Imports torch and OpenCV; changes nothing."""
-    return (Finding("ok", "superres", f"{__version__} on Python {platform.python_version()}, {platform.system()} "
-                                      f"{platform.machine()}"),
-            *_torch(), *_native(), *_opencv(), *_plugins())
+    return (
+        Finding(
+            "ok",
+            "superres",
+            f"{__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}",
+        ),
+        *_torch(),
+        *_native(),
+        *_opencv(),
+        *_plugins(),
+    )
 
 
 def _torch() -> Iterator[Finding]:
@@ -45,7 +53,9 @@ def _torch() -> Iterator[Finding]:
     if not torch.backends.mkldnn.is_available():
         yield Finding("note", "oneDNN", "not available: convolutions on this CPU will be slow")
     if _installed("torchvision"):
-        yield Finding("note", "torchvision", "superres does not use it; a version that does not match torch fails on import")
+        yield Finding(
+            "note", "torchvision", "superres does not use it; a version that does not match torch fails on import"
+        )
 
 
 def _native() -> Iterator[Finding]:
@@ -62,16 +72,25 @@ def _opencv() -> Iterator[Finding]:
     try:
         import cv2
     except ImportError as error:
-        yield Finding("wrong", "OpenCV", f"cannot be loaded: {error}; install the system library libgl1, or the headless wheel")
+        yield Finding(
+            "wrong", "OpenCV", f"cannot be loaded: {error}; install the system library libgl1, or the headless wheel"
+        )
         return
     intruders = [name for name in OPENCV_INTRUDERS if _installed(name)]
     keepers = [name for name in OPENCV_DISTRIBUTIONS if _installed(name)]
     if intruders:
-        yield Finding("wrong", "OpenCV", f"{' and '.join(intruders)} overwrites the files of opencv-contrib-python: "
-                      f"pip uninstall {' '.join(intruders + keepers)}, then pip install opencv-contrib-python")
+        yield Finding(
+            "wrong",
+            "OpenCV",
+            f"{' and '.join(intruders)} overwrites the files of opencv-contrib-python: "
+            f"pip uninstall {' '.join(intruders + keepers)}, then pip install opencv-contrib-python",
+        )
     elif not hasattr(cv2, "xfeatures2d"):
-        yield Finding("wrong", "OpenCV", f"{cv2.__version__} lacks the contrib modules: pip install --force-reinstall "
-                                         "opencv-contrib-python")
+        yield Finding(
+            "wrong",
+            "OpenCV",
+            f"{cv2.__version__} lacks the contrib modules: pip install --force-reinstall opencv-contrib-python",
+        )
     else:
         yield Finding("ok", "OpenCV", f"{cv2.__version__} with contrib modules")
 
@@ -83,7 +102,9 @@ def _plugins() -> Iterator[Finding]:
         yield Finding("note", "plug-in package", f"{each.distribution} {each.version} is broken: {each.reason}")
     for group in catalog.clashes():
         owners = " and ".join(entry.label for entry in group)
-        yield Finding("note", "plug-in name", f"{group[0].kind} '{group[0].name}' is claimed by {owners}; uninstall one")
+        yield Finding(
+            "note", "plug-in name", f"{group[0].kind} '{group[0].name}' is claimed by {owners}; uninstall one"
+        )
 
 
 def _installed(distribution: str) -> bool:

@@ -79,6 +79,8 @@ class ConfigError(SuperresError):
 
     def __init__(self, problems: tuple[Problem, ...], *, source: str = "pipeline") -> None:
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
-        super().__init__(f"{source}: {count}\n" + "\n".join(f"  {problem}" for problem in problems),
-                         hint="`superres schema KIND.NAME` lists the options of a plug-in")
+        super().__init__(
+            f"{source}: {count}\n" + "\n".join(f"  {problem}" for problem in problems),
+            hint="`superres schema KIND.NAME` lists the options of a plug-in",
+        )
         self.problems = problems

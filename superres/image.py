@@ -40,8 +40,10 @@ class Image:
         label = f"image '{self.name}'" if self.name else "image"
         pixels = self.pixels
         if pixels.ndim not in (2, 3) or (pixels.ndim == 3 and pixels.shape[2] != 3):
-            raise ImageError(f"{label} has shape {pixels.shape}; expected (H, W) or (H, W, 3)",
-                             hint="convert it to RGB or to a single channel")
+            raise ImageError(
+                f"{label} has shape {pixels.shape}; expected (H, W) or (H, W, 3)",
+                hint="convert it to RGB or to a single channel",
+            )
         if pixels.dtype not in (np.uint8, np.uint16, np.float32):
             raise ImageError(f"{label} has dtype {pixels.dtype}; expected uint8, uint16 or float32")
         if pixels.shape[0] == 0 or pixels.shape[1] == 0:
@@ -49,8 +51,10 @@ class Image:
         if pixels.dtype == np.float32 and not np.isfinite(pixels).all():
             raise ImageError(f"{label} contains NaN or infinite values", hint="repair or leave out the file")
         if not (np.isfinite(self.pixel_size_um) and self.pixel_size_um > 0):
-            raise ImageError(f"{label} has pixel size {self.pixel_size_um} µm; expected a positive number",
-                             hint="set pixel_size_um, or fix the file's metadata")
+            raise ImageError(
+                f"{label} has pixel size {self.pixel_size_um} µm; expected a positive number",
+                hint="set pixel_size_um, or fix the file's metadata",
+            )
         if self.white_level is not None and not self.white_level > 0:
             raise ImageError(f"{label} has white level {self.white_level}; expected a positive number")
 
@@ -97,13 +101,15 @@ class Image:
     def grey(self) -> FloatArray:
         """(H, W) float32 luma (BT.601) in units of the white level, for matching only."""
         unit = self.unit()
-        return unit if unit.ndim == 2 else np.asarray(unit @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
+        return (
+            unit if unit.ndim == 2 else np.asarray(unit @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
+        )
 
     def crop(self, top: int, left: int, height: int, width: int) -> Image:
         """The pixels [top, top+height) × [left, left+width), a view.  Raises ImageError if they leave the image."""
         if top < 0 or left < 0 or top + height > self.height or left + width > self.width:
             raise ImageError(f"crop ({top}, {left}, {height}, {width}) leaves image '{self.name}' of {self.shape_px}")
-        return replace(self, pixels=self.pixels[top:top + height, left:left + width])
+        return replace(self, pixels=self.pixels[top : top + height, left : left + width])
 
     def with_pixels(self, pixels: Array, **changes: object) -> Image:
         """The same image with other pixels (and other fields where named)."""

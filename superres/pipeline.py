@@ -38,12 +38,22 @@ from superres.stages.store import RunFolder, StageFolder, file_hash, key_of, pub
 from superres.training.loop import HISTORY_FILE, TrainingJob
 
 PLAN_FILE, SCORES_FILE, REPORT_FILE = "plan.json", "scores.json", "report.html"
-REPORTED_LIBRARIES = ("torch", "numpy", "scipy", "opencv-contrib-python", "scikit-image", "pluggy", "pydantic", "tifffile")
+REPORTED_LIBRARIES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "opencv-contrib-python",
+    "scikit-image",
+    "pluggy",
+    "pydantic",
+    "tifffile",
+)
 
 
 @dataclass(frozen=True)
 class RunResult:
-    """What a run made.  folder: the run folder.  stages: those that are finished.  scores: as in scores.json, or empty."""
+    """What a run made.  folder: the run folder.  stages: those that are finished.  scores: as in scores.json, or
+    empty."""
 
     folder: Path
     stages: tuple[Stage, ...]
@@ -63,16 +73,20 @@ class RunResult:
         for name, score in self.scores.get("summary", {}).items():
             beside = "" if score["bicubic"] is None else f"   bicubic {score['bicubic']:.4g}"
             lines.append(f"{name:<24} {score['model']:.4g} {score['unit']}{beside}   (n = {score['n']})")
-        lines.append(f"report: {self.report}" if "report" in self.stages else
-                     f"finished: {', '.join(self.stages)}; results in {self.folder}")
+        lines.append(
+            f"report: {self.report}"
+            if "report" in self.stages
+            else f"finished: {', '.join(self.stages)}; results in {self.folder}"
+        )
         return "\n".join(lines)
 
 
 class Pipeline:
     """Runs a plan: `Pipeline(plan).run()`.
 
-    events: told about progress, and asked whether to stop; see superres.events.  Each stage is finished once for the same
-    inputs and options: a second run goes on after the last good one, and inside training after the last checkpoint.
+    events: told about progress, and asked whether to stop; see superres.events.  Each stage is finished once for the
+    same inputs and options: a second run goes on after the last good one, and inside training after the last
+    checkpoint.
     """
 
     def __init__(self, plan: Plan, *, events: Events | None = None) -> None:
@@ -102,13 +116,25 @@ class _Run:
         self.scores: dict[str, Any] = {}
 
     def to(self, until: Stage) -> RunResult:
-        write_json(self.folder.path / PLAN_FILE, {
-            "superres": __version__, "pipeline": self.plan.resolved(), "plugins": dict(self.plan.origins),
-            "versions": self.versions, "hashes": self.hashes})
+        write_json(
+            self.folder.path / PLAN_FILE,
+            {
+                "superres": __version__,
+                "pipeline": self.plan.resolved(),
+                "plugins": dict(self.plan.origins),
+                "versions": self.versions,
+                "hashes": self.hashes,
+            },
+        )
         steps: dict[Stage, Callable[[], None]] = {
-            "acquire": self._acquire, "register": self._register, "train": self._train, "infer": self._infer,
-            "evaluate": self._evaluate, "report": self._report}
-        wanted = STAGES[:STAGES.index(until) + 1]
+            "acquire": self._acquire,
+            "register": self._register,
+            "train": self._train,
+            "infer": self._infer,
+            "evaluate": self._evaluate,
+            "report": self._report,
+        }
+        wanted = STAGES[: STAGES.index(until) + 1]
         self._remove_outdated_results()
         for stage in wanted:
             self.events.raise_if_cancelled()
@@ -123,9 +149,15 @@ class _Run:
         return RunResult(self.folder.path, wanted, self.scores)
 
     def _remove_outdated_results(self) -> None:
-        """Results of other options must not lie beside this run's; weights are kept under another name (see `_train`)."""
-        results: dict[Stage, str] = {"register": register_stage.RECORDS, "train": HISTORY_FILE, "infer": infer_stage.OUTPUTS,
-                                     "evaluate": SCORES_FILE, "report": REPORT_FILE}
+        """Results of other options must not lie beside this run's; weights are kept under another name (see
+        `_train`)."""
+        results: dict[Stage, str] = {
+            "register": register_stage.RECORDS,
+            "train": HISTORY_FILE,
+            "infer": infer_stage.OUTPUTS,
+            "evaluate": SCORES_FILE,
+            "report": REPORT_FILE,
+        }
         for stage, name in results.items():
             path = self.folder.path / name
             if path.exists() and not self.stage(stage).finished:
@@ -136,34 +168,60 @@ class _Run:
     @cached_property
     def keys(self) -> dict[Stage, str]:
         plan, options = self.plan, self.plan.resolved()
-        acquired = key_of(__version__, options["source"], plan.origins[f"source {plan.source.name}"], plan.source.fingerprint())
-        registered = key_of(acquired, options["register"], plan.origins[f"registrar {plan.registrar.name}"],
-                            str(plan.model.geometry.scale))
-        trained = key_of(registered, options["model"], options["loss"], options["train"], options["split"],
-                         options["run"]["seed"], sorted(plan.origins.items()))
+        acquired = key_of(
+            __version__, options["source"], plan.origins[f"source {plan.source.name}"], plan.source.fingerprint()
+        )
+        registered = key_of(
+            acquired,
+            options["register"],
+            plan.origins[f"registrar {plan.registrar.name}"],
+            str(plan.model.geometry.scale),
+        )
+        trained = key_of(
+            registered,
+            options["model"],
+            options["loss"],
+            options["train"],
+            options["split"],
+            options["run"]["seed"],
+            sorted(plan.origins.items()),
+        )
         inferred = key_of(trained, options["infer"])
         evaluated = key_of(inferred, options["evaluate"])
-        return {"acquire": acquired, "register": registered, "train": trained, "infer": inferred, "evaluate": evaluated,
-                "report": evaluated}
+        return {
+            "acquire": acquired,
+            "register": registered,
+            "train": trained,
+            "infer": inferred,
+            "evaluate": evaluated,
+            "report": evaluated,
+        }
 
     def stage(self, name: Stage) -> StageFolder:
         return self.folder.stage(name, self.keys[name])
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        found = {"superres": __version__, "python": platform.python_version(),
-                 "platform": f"{platform.system()} {platform.machine()}"}
+        found = {
+            "superres": __version__,
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.machine()}",
+        }
         for library in REPORTED_LIBRARIES:
             with suppress(metadata.PackageNotFoundError):
                 found[library] = metadata.version(library)
-        found.update({f"plug-in {name}": label for name, label in self.plan.origins.items()
-                      if not label.startswith("superres ")})
+        found.update(
+            {f"plug-in {name}": label for name, label in self.plan.origins.items() if not label.startswith("superres ")}
+        )
         return found
 
     @cached_property
     def hashes(self) -> dict[str, str]:
-        return {"input images and source options": self.keys["acquire"], "registration": self.keys["register"],
-                "training": self.keys["train"]}
+        return {
+            "input images and source options": self.keys["acquire"],
+            "registration": self.keys["register"],
+            "training": self.keys["train"],
+        }
 
     # Artefacts.
 
@@ -179,8 +237,14 @@ class _Run:
         folder, plan = self.stage("register"), self.plan
         if folder.finished:
             return register_stage.load(folder)
-        return register_stage.register(self.acquisition, plan.registrar, plan.model.geometry.scale,
-                                       plan.config.register_.min_confidence, folder, self.events)
+        return register_stage.register(
+            self.acquisition,
+            plan.registrar,
+            plan.model.geometry.scale,
+            plan.config.register_.min_confidence,
+            folder,
+            self.events,
+        )
 
     @cached_property
     def split(self) -> Split:
@@ -190,12 +254,17 @@ class _Run:
         for role, ids in (("test", split.test), ("validation", split.validation)):
             empty = [each for each in ids if each not in kept]
             if empty:
-                raise RegistrationError(f"no field of {role} specimen {', '.join(empty)} could be registered",
-                                        reason="no-fields", hint="see registration.json, or choose other specimens in [split]")
+                raise RegistrationError(
+                    f"no field of {role} specimen {', '.join(empty)} could be registered",
+                    reason="no-fields",
+                    hint="see registration.json, or choose other specimens in [split]",
+                )
         return split
 
     def _split_of(self, specimens: tuple[str, ...]) -> Split:
-        return choose_split(specimens, self.plan.config.split, self.plan.config.run.seed, trains=self.plan.model.trainable)
+        return choose_split(
+            specimens, self.plan.config.split, self.plan.config.run.seed, trains=self.plan.model.trainable
+        )
 
     def _pairs_of(self, specimens: tuple[str, ...]) -> list[Pair]:
         return [pair for pair in self.registered.pairs if pair.specimen in specimens]
@@ -207,15 +276,29 @@ class _Run:
         if folder.finished:
             return path
         self._keep_earlier_weights()
-        provenance = {"versions": self.versions, "seed": plan.config.run.seed, "simulated": self.acquisition.simulated,
-                      "source": plan.source.name, "acquired": dict(self.acquisition.provenance), "hashes": self.hashes}
+        provenance = {
+            "versions": self.versions,
+            "seed": plan.config.run.seed,
+            "simulated": self.acquisition.simulated,
+            "source": plan.source.name,
+            "acquired": dict(self.acquisition.provenance),
+            "hashes": self.hashes,
+        }
         if not plan.model.trainable:
-            return train_stage.describe_untrained(plan.model, self.acquisition, self.registered.pairs, provenance, folder,
-                                                  self.events)
+            return train_stage.describe_untrained(
+                plan.model, self.acquisition, self.registered.pairs, provenance, folder, self.events
+            )
         job = TrainingJob(
-            plan.model, plan.losses, plan.config.train, self._pairs_of(self.split.training),
-            self._pairs_of(self.split.validation), plan.config.run.seed, folder.path, plan.config.run.device,
-            fingerprint=self.keys["train"])
+            plan.model,
+            plan.losses,
+            plan.config.train,
+            self._pairs_of(self.split.training),
+            self._pairs_of(self.split.validation),
+            plan.config.run.seed,
+            folder.path,
+            plan.config.run.device,
+            fingerprint=self.keys["train"],
+        )
         return train_stage.train(job, self.acquisition, provenance, folder, self.events)
 
     def _keep_earlier_weights(self) -> None:
@@ -228,8 +311,13 @@ class _Run:
 
     @cached_property
     def engine(self) -> Engine:
-        return Engine.load(self.weights_path, device=self.plan.config.run.device, precision=self.plan.config.infer.precision,
-                           catalog=self.plan.catalog, tile_px=self.plan.config.infer.tile_px)
+        return Engine.load(
+            self.weights_path,
+            device=self.plan.config.run.device,
+            precision=self.plan.config.infer.precision,
+            catalog=self.plan.catalog,
+            tile_px=self.plan.config.infer.tile_px,
+        )
 
     def _super_resolve(self, unit: FloatArray) -> FloatArray:
         return np.asarray(self.engine(unit, events=self.events), dtype=np.float32)
@@ -237,20 +325,32 @@ class _Run:
     @cached_property
     def test_fields(self) -> list[infer_stage.TestField]:
         records = {record.name: record for record in self.registered.records}
-        return [infer_stage.TestField(pair, np.dtype(records[pair.name].camera_dtype), records[pair.name].camera_white_level)
-                for pair in self._pairs_of(self.split.test)]
+        return [
+            infer_stage.TestField(
+                pair, np.dtype(records[pair.name].camera_dtype), records[pair.name].camera_white_level
+            )
+            for pair in self._pairs_of(self.split.test)
+        ]
 
     @cached_property
     def outputs(self) -> Path:
         folder = self.stage("infer")
         if folder.finished:
             return folder.path / infer_stage.OUTPUTS
-        return infer_stage.infer(self.test_fields, self._super_resolve, self.plan.model.geometry.scale,
-                                 self.plan.config.infer.passes, folder, self.events)
+        return infer_stage.infer(
+            self.test_fields,
+            self._super_resolve,
+            self.plan.model.geometry.scale,
+            self.plan.config.infer.passes,
+            folder,
+            self.events,
+        )
 
     @cached_property
     def evaluation(self) -> Evaluation:
-        cases = infer_stage.cases(self.test_fields, self.outputs, self.plan.model.geometry.scale, self.acquisition.coarse)
+        cases = infer_stage.cases(
+            self.test_fields, self.outputs, self.plan.model.geometry.scale, self.acquisition.coarse
+        )
         return evaluate(self.plan.evaluators, cases, self.events, total=len(self.test_fields))
 
     # Stages: make the artefact, put it where users look.
@@ -291,12 +391,25 @@ class _Run:
         train_folder = self.stage("train")
         hashes = {**self.hashes, "weights (SHA-256)": file_hash(self.weights_path)}
         facts = report_stage.RunFacts(
-            self.folder.path.resolve().name, datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-            str(self.engine.describe()), self.plan.resolved(), self.versions, hashes, self.times, self.notes)
+            self.folder.path.resolve().name,
+            datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+            str(self.engine.describe()),
+            self.plan.resolved(),
+            self.versions,
+            hashes,
+            self.times,
+            self.notes,
+        )
         data = report_stage.report_data(
-            facts, self.acquisition, self.registered.records, self.split, train_stage.history(train_folder),
-            train_folder.facts(), self.evaluation,
-            report_stage.self_feeding_pictures(self.test_fields, self.outputs, self.plan.config.infer.passes))
+            facts,
+            self.acquisition,
+            self.registered.records,
+            self.split,
+            train_stage.history(train_folder),
+            train_folder.facts(),
+            self.evaluation,
+            report_stage.self_feeding_pictures(self.test_fields, self.outputs, self.plan.config.infer.passes),
+        )
         build_report(data, self.folder.path / REPORT_FILE)
         if not self.stage("report").finished:
             self.stage("report").finish()

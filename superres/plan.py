@@ -1,4 +1,4 @@
-"""Plan: a pipeline file and a catalog become checked, constructed plug-ins.  Every mistake is found here, all at once."""
+"""Plan: a pipeline file and a catalog become constructed plug-ins.  Every mistake is found here, all at once."""
 
 from __future__ import annotations
 
@@ -21,7 +21,13 @@ from superres.api.registrar import Registrar
 from superres.api.source import Source
 from superres.catalog import Catalog
 from superres.config import (
-    EVALUATORS, LossSection, ModelSection, PipelineConfig, PluginSection, RegisterSection, read_toml,
+    EVALUATORS,
+    LossSection,
+    ModelSection,
+    PipelineConfig,
+    PluginSection,
+    RegisterSection,
+    read_toml,
 )
 from superres.errors import ConfigError, PluginError, Problem
 
@@ -65,11 +71,19 @@ def load_plan(path: str | Path, *, overrides: Sequence[str] = (), catalog: Catal
     Raises ConfigError with every problem found, each with its TOML path and a suggestion.
     """
     path = Path(path)
-    return make_plan(read_toml(path), base=path.resolve().parent, overrides=overrides, catalog=catalog, source=str(path))
+    return make_plan(
+        read_toml(path), base=path.resolve().parent, overrides=overrides, catalog=catalog, source=str(path)
+    )
 
 
-def make_plan(tables: Mapping[str, Any], *, base: Path | None = None, overrides: Sequence[str] = (),
-              catalog: Catalog | None = None, source: str = "pipeline") -> Plan:
+def make_plan(
+    tables: Mapping[str, Any],
+    *,
+    base: Path | None = None,
+    overrides: Sequence[str] = (),
+    catalog: Catalog | None = None,
+    source: str = "pipeline",
+) -> Plan:
     """A plan from the tables of a pipeline file.
 
     base: folder that relative paths in plug-in options start from (default: the current one).  source: what to call the
@@ -89,18 +103,30 @@ def make_plan(tables: Mapping[str, Any], *, base: Path | None = None, overrides:
     made_source = builder.plugin("source", tables.get("source"), "source", PluginSection)
     registrar = builder.plugin("registrar", tables.get("register", {}), "register", RegisterSection)
     model = builder.plugin("model", tables.get("model", {}), "model", ModelSection)
-    losses = [builder.plugin("loss", each, f"loss[{i}]", LossSection)
-              for i, each in enumerate(_tables(tables.get("loss"), [{}]))]
-    evaluators = [builder.plugin("evaluator", each, f"evaluate[{i}]", PluginSection)
-                  for i, each in enumerate(_tables(tables.get("evaluate"), [{"plugin": name} for name in EVALUATORS]))]
+    losses = [
+        builder.plugin("loss", each, f"loss[{i}]", LossSection)
+        for i, each in enumerate(_tables(tables.get("loss"), [{}]))
+    ]
+    evaluators = [
+        builder.plugin("evaluator", each, f"evaluate[{i}]", PluginSection)
+        for i, each in enumerate(_tables(tables.get("evaluate"), [{"plugin": name} for name in EVALUATORS]))
+    ]
     if config is not None and model is not None:
         problems += _patch_problems(config, cast(Model, model))
     if problems or config is None:
         raise ConfigError(tuple(problems), source=source)
-    return Plan(config, base, Path(config.run.output), cast(Source, made_source), cast(Registrar, registrar),
-                cast(Model, model),
-                tuple((cast(Loss, loss), section.factor) for loss, section in zip(losses, config.loss, strict=True)),
-                tuple(cast(Evaluator, each) for each in evaluators), builder.origins, catalog)
+    return Plan(
+        config,
+        base,
+        Path(config.run.output),
+        cast(Source, made_source),
+        cast(Registrar, registrar),
+        cast(Model, model),
+        tuple((cast(Loss, loss), section.factor) for loss, section in zip(losses, config.loss, strict=True)),
+        tuple(cast(Evaluator, each) for each in evaluators),
+        builder.origins,
+        catalog,
+    )
 
 
 class _Builder:
@@ -143,8 +169,13 @@ def _patch_problems(config: PipelineConfig, model: Model) -> list[Problem]:
     for key in ("patch_px", "patch_stride_px"):
         value = getattr(config.train, key)
         if value is not None and value % multiple:
-            problems.append(Problem(f"train.{key}", f"{value} coarse px give no whole number of fine px at L = {geometry.scale}",
-                                    f"use a multiple of {multiple}, such as {value + multiple - value % multiple}"))
+            problems.append(
+                Problem(
+                    f"train.{key}",
+                    f"{value} coarse px give no whole number of fine px at L = {geometry.scale}",
+                    f"use a multiple of {multiple}, such as {value + multiple - value % multiple}",
+                )
+            )
     return problems
 
 
@@ -170,8 +201,11 @@ def _override(tables: dict[str, Any], text: str) -> Problem | None:
     for part in parents:
         if isinstance(place, list):
             if not part.isdigit() or int(part) >= len(place):
-                return Problem(f"--set {text}", f"there is no entry '{part}' in a list of {len(place)}",
-                               "entries are counted from 0")
+                return Problem(
+                    f"--set {text}",
+                    f"there is no entry '{part}' in a list of {len(place)}",
+                    "entries are counted from 0",
+                )
             place = place[int(part)]
         elif isinstance(place, dict):
             place = place.setdefault(part, {})

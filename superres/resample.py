@@ -33,8 +33,8 @@ def bicubic_weights(length: int, up: int, down: int) -> tuple[npt.NDArray[np.int
     """Indices and weights of a one-dimensional bicubic resize by exactly up/down.
 
     Returns (indices, weights), both (ceil(length·up/down), taps).  Output pixel i has its centre at
-    (i + ½)·down/up − ½ input pixels.  When shrinking the kernel is stretched by down/up (antialiasing).  Taps beyond the
-    border are left out and the others renormalised.
+    (i + ½)·down/up − ½ input pixels.  When shrinking the kernel is stretched by down/up (antialiasing).  Taps beyond
+    the border are left out and the others renormalised.
     """
     scale = Fraction(up, down)
     count = math.ceil(scale * length)
@@ -54,8 +54,8 @@ def bicubic_weights(length: int, up: int, down: int) -> tuple[npt.NDArray[np.int
 def bicubic(pixels: FloatArray, scale: Fraction) -> FloatArray:
     """Bicubic resize by exactly `scale`, antialiased when shrinking, pixel centres aligned.
 
-    pixels: (H, W) or (H, W, C) float32.  Returns float32 of (ceil(scale·H), ceil(scale·W)[, C]); may overshoot the input's
-    range, as cubic interpolation does.
+    pixels: (H, W) or (H, W, C) float32.  Returns float32 of (ceil(scale·H), ceil(scale·W)[, C]); may overshoot the
+    input's range, as cubic interpolation does.
     """
     rows = _matrix(pixels.shape[0], scale)
     columns = _matrix(pixels.shape[1], scale)
@@ -73,27 +73,39 @@ def _matrix(length: int, scale: Fraction) -> sparse.csr_array:
     return sparse.csr_array((weights.ravel().astype(np.float32), (rows, indices.ravel())), shape=(count, length))
 
 
-def warp(pixels: FloatArray, matrix_px: npt.NDArray[np.float64], shape: tuple[int, int], *, fill: float = 0.0) -> FloatArray:
+def warp(
+    pixels: FloatArray, matrix_px: npt.NDArray[np.float64], shape: tuple[int, int], *, fill: float = 0.0
+) -> FloatArray:
     """Resample once, by cubic spline, onto another grid.
 
-    pixels: (H, W) or (H, W, C) float32.  matrix_px: (3, 3), from (y, x, 1) of the *centre of an output pixel index* to the
-    index of the input (index frames: the centre of pixel i is i).  shape: (height, width) of the output.
+    pixels: (H, W) or (H, W, C) float32.  matrix_px: (3, 3), from (y, x, 1) of the *centre of an output pixel index*
+    to the index of the input (index frames: the centre of pixel i is i).  shape: (height, width) of the output.
     Samples outside the input are `fill`.  Returns float32.
     """
     planes = pixels[:, :, None] if pixels.ndim == 2 else pixels
     result = np.empty((*shape, planes.shape[2]), dtype=np.float32)
     for channel in range(planes.shape[2]):
         result[:, :, channel] = ndimage.affine_transform(
-            planes[:, :, channel], matrix_px[:2, :2], offset=matrix_px[:2, 2], output_shape=shape, order=3,
-            mode="constant", cval=fill, prefilter=True, output=np.float32)
+            planes[:, :, channel],
+            matrix_px[:2, :2],
+            offset=matrix_px[:2, 2],
+            output_shape=shape,
+            order=3,
+            mode="constant",
+            cval=fill,
+            prefilter=True,
+            output=np.float32,
+        )
     return result[:, :, 0] if pixels.ndim == 2 else result
 
 
-def index_matrix(matrix_um: npt.NDArray[np.float64], from_pixel_um: float, to_pixel_um: float) -> npt.NDArray[np.float64]:
+def index_matrix(
+    matrix_um: npt.NDArray[np.float64], from_pixel_um: float, to_pixel_um: float
+) -> npt.NDArray[np.float64]:
     """A transform between µm frames as a map between pixel indices (see `warp`).
 
-    matrix_um: (3, 3) from µm of one frame to µm of the other, origins at outer corners.  The half pixel between corner and
-    centre is accounted for on both sides.
+    matrix_um: (3, 3) from µm of one frame to µm of the other, origins at outer corners.  The half pixel between
+    corner and centre is accounted for on both sides.
     """
     into_um = np.diag([from_pixel_um, from_pixel_um, 1.0])
     into_um[:2, 2] = 0.5 * from_pixel_um

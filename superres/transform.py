@@ -41,8 +41,13 @@ class Transform:
         return cls(matrix)
 
     @classmethod
-    def similarity(cls, scale: float, rotation_deg: float, shift_um: tuple[float, float] = (0.0, 0.0),
-                   centre_um: tuple[float, float] = (0.0, 0.0)) -> Transform:
+    def similarity(
+        cls,
+        scale: float,
+        rotation_deg: float,
+        shift_um: tuple[float, float] = (0.0, 0.0),
+        centre_um: tuple[float, float] = (0.0, 0.0),
+    ) -> Transform:
         """Scale and rotate about centre_um, then shift.
 
         A positive rotation turns the y axis towards the x axis: (1, 0) goes to (cos, sin) in (y, x).

@@ -105,8 +105,9 @@ class Acquisition:
 
     def __post_init__(self) -> None:
         if not self.scans and not self.pairs:
-            raise SourceError("the acquisition is empty: no scans and no pairs",
-                              hint="check the folders and patterns of [source]")
+            raise SourceError(
+                "the acquisition is empty: no scans and no pairs", hint="check the folders and patterns of [source]"
+            )
         for scan in self.scans:
             if not scan.tiles:
                 raise SourceError(f"slide '{scan.slide}' has no coarse tiles")

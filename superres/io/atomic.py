@@ -35,8 +35,12 @@ def replacing(path: Path) -> Iterator[Path]:
 def storage_error(path: Path, error: OSError) -> StorageError:
     """The error in a user's words."""
     if error.errno in (errno.ENOSPC, errno.EDQUOT):
-        return StorageError(f"no space left on the disk for '{path}'", hint="free some space and run the same command again")
-    return StorageError(f"cannot write '{path}': {error.strerror or error}", hint="check the folder and its permissions")
+        return StorageError(
+            f"no space left on the disk for '{path}'", hint="free some space and run the same command again"
+        )
+    return StorageError(
+        f"cannot write '{path}': {error.strerror or error}", hint="check the folder and its permissions"
+    )
 
 
 def write_bytes(path: Path, content: bytes) -> None:

@@ -34,7 +34,9 @@ def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
     tiles = sum(len(scan.tiles) for scan in acquisition.scans)
     fields = sum(len(scan.fields) for scan in acquisition.scans)
     folder.finish(tiles=tiles, fields=fields, pairs=len(acquisition.pairs), specimens=list(acquisition.specimens))
-    events.progress(Progress("acquire", 1, 1, f"{tiles} coarse tiles, {fields} fine fields, {len(acquisition.pairs)} pairs"))
+    events.progress(
+        Progress("acquire", 1, 1, f"{tiles} coarse tiles, {fields} fine fields, {len(acquisition.pairs)} pairs")
+    )
     return acquisition
 
 

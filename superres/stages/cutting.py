@@ -13,7 +13,7 @@ from superres.api.source import Pair
 from superres.errors import RegistrationError
 from superres.image import Image, from_unit
 from superres.resample import index_matrix, warp
-from superres.transform import Transform
+from superres.transform import Points, Transform
 
 PAIR_WHITE = 49152.0
 """White level of stored pairs in uint16: room for 1.33 × white (flat-fielded noise), steps of 2e-5, half of float32."""
@@ -22,7 +22,8 @@ INSET_FINE_PX = 2.0
 """The cubic spline reads two pixels to each side; nearer to the fine image's edge it would read beyond it."""
 
 SMALLEST_PX = 16
-"""A pair smaller than this in coarse pixels has no pixel that is a full halo away from every edge; it teaches borders."""
+"""A pair smaller than this in coarse pixels has no pixel that is a full halo away from every edge; it teaches
+borders."""
 
 
 @dataclass(frozen=True)
@@ -39,14 +40,15 @@ class Window:
     width: int
 
 
-def cut_pair(name: str, specimen: str, fine: Image, mosaic: Mosaic, registration: Registration,
-             scale: Fraction) -> tuple[Pair, Window, Transform]:
+def cut_pair(
+    name: str, specimen: str, fine: Image, mosaic: Mosaic, registration: Registration, scale: Fraction
+) -> tuple[Pair, Window]:
     """The training pair of a registered field.
 
-    The coarse image is the camera's own pixels: cut from the flat-fielded frame in which the field lies deepest, or, where
-    it lies in no single frame, from the sub-pixel mosaic.  The fine image is resampled once, by cubic spline, onto the grid
-    of pitch coarse/L that starts at the coarse window's corner.  Both are uint16 with white level PAIR_WHITE.
-    Returns the pair, its window, and the transform from the window's frame to the fine image, µm → µm.
+    The coarse image is the camera's own pixels: cut from the flat-fielded frame in which the field lies deepest, or,
+    where it lies in no single frame, from the sub-pixel mosaic.  The fine image is resampled once, by cubic spline,
+    onto the grid of pitch coarse/L that starts at the coarse window's corner.  Both are uint16 with white level
+    PAIR_WHITE. Returns the pair, its window, and the transform from the window's frame to the fine image, µm → µm.
     Raises RegistrationError (reason "too-small", "outside") where no usable window is left.
     """
     to_mosaic = registration.transform.inverse()
@@ -56,8 +58,11 @@ def cut_pair(name: str, specimen: str, fine: Image, mosaic: Mosaic, registration
         to_fine = registration.transform
     if window is None or min(window.height, window.width) < SMALLEST_PX:
         seen = "nothing" if window is None else f"{window.height} × {window.width} coarse px"
-        raise RegistrationError(f"field '{name}' leaves {seen} inside the scan; expected at least {SMALLEST_PX} px a side",
-                                reason="too-small", hint="scan a margin around the fine fields")
+        raise RegistrationError(
+            f"field '{name}' leaves {seen} inside the scan; expected at least {SMALLEST_PX} px a side",
+            reason="too-small",
+            hint="scan a margin around the fine fields",
+        )
     if window.tile is None:
         coarse = mosaic.read(window.top, window.left, window.height, window.width)
     else:
@@ -68,14 +73,18 @@ def cut_pair(name: str, specimen: str, fine: Image, mosaic: Mosaic, registration
     shape = math.ceil(scale * window.height), math.ceil(scale * window.width)
     grid = index_matrix(corner.then(to_fine).matrix, fine_pitch, fine.pixel_size_um)
     resampled = warp(fine.unit(), grid, shape)
-    pair = Pair(name, specimen,
-                _stored(Image(coarse.unit(), pitch, name=f"{name}_coarse", icc_profile=coarse.icc_profile)),
-                _stored(Image(resampled, fine_pitch, name=f"{name}_fine")))
-    return pair, window, to_fine
+    pair = Pair(
+        name,
+        specimen,
+        _stored(Image(coarse.unit(), pitch, name=f"{name}_coarse", icc_profile=coarse.icc_profile)),
+        _stored(Image(resampled, fine_pitch, name=f"{name}_fine")),
+    )
+    return pair, window
 
 
-def _best_frame(fine: Image, mosaic: Mosaic, registration: Registration,
-                scale: Fraction) -> tuple[Window | None, Transform]:
+def _best_frame(
+    fine: Image, mosaic: Mosaic, registration: Registration, scale: Fraction
+) -> tuple[Window | None, Transform]:
     """The window in the frame whose edges are farthest from the field, if the field lies in a frame at all."""
     best: tuple[float, Window, Transform] | None = None
     height_um, width_um = fine.size_um
@@ -95,7 +104,7 @@ def _best_frame(fine: Image, mosaic: Mosaic, registration: Registration,
     return (best[1], best[2]) if best else (None, registration.transform)
 
 
-def tile_shape_px(mosaic: Mosaic, index: int, corners_px: np.ndarray[tuple[int, ...], np.dtype[np.float64]]) -> tuple[int, int]:
+def tile_shape_px(mosaic: Mosaic, index: int, corners_px: Points) -> tuple[int, int]:
     """Height and width of a frame; the file is opened only where the field comes near it."""
     if mosaic.flat_field is not None:
         return int(mosaic.flat_field.shape[0]), int(mosaic.flat_field.shape[1])
@@ -104,19 +113,23 @@ def tile_shape_px(mosaic: Mosaic, index: int, corners_px: np.ndarray[tuple[int, 
     return mosaic.tiles[index].image.read().shape_px
 
 
-def _window(fine: Image, from_fine: Transform, pitch_um: float, shape_px: tuple[int, int], scale: Fraction,
-            tile: int | None) -> Window | None:
+def _window(
+    fine: Image, from_fine: Transform, pitch_um: float, shape_px: tuple[int, int], scale: Fraction, tile: int | None
+) -> Window | None:
     """The largest upright rectangle of whole coarse pixels inside the (slightly turned) fine field."""
     inset = INSET_FINE_PX * fine.pixel_size_um
     height_um, width_um = fine.size_um
-    inner = np.array([(inset, inset), (inset, width_um - inset), (height_um - inset, inset),
-                      (height_um - inset, width_um - inset)])
+    inner = np.array(
+        [(inset, inset), (inset, width_um - inset), (height_um - inset, inset), (height_um - inset, width_um - inset)]
+    )
     y, x = (from_fine.apply(inner) / pitch_um).T
     top, bottom = max(0, math.ceil(max(y[0], y[1]))), min(shape_px[0], math.floor(min(y[2], y[3])))
     left, right = max(0, math.ceil(max(x[0], x[2]))), min(shape_px[1], math.floor(min(x[1], x[3])))
     # Whole fine pixels need a multiple of L's denominator in coarse ones.
-    height, width = ((bottom - top) // scale.denominator * scale.denominator,
-                     (right - left) // scale.denominator * scale.denominator)
+    height, width = (
+        (bottom - top) // scale.denominator * scale.denominator,
+        (right - left) // scale.denominator * scale.denominator,
+    )
     return Window(tile, top, left, height, width) if height > 0 and width > 0 else None
 
 

@@ -40,8 +40,14 @@ class TestField:
         return self.white_level if self.white_level is not None else default_white_level(self.dtype)
 
 
-def infer(fields: Sequence[TestField], super_resolve: SuperResolve, scale: Fraction, passes: int, folder: StageFolder,
-          events: Events) -> Path:
+def infer(
+    fields: Sequence[TestField],
+    super_resolve: SuperResolve,
+    scale: Fraction,
+    passes: int,
+    folder: StageFolder,
+    events: Events,
+) -> Path:
     """Write `NAME.tif` for every field, and `NAME_passN.tif` for every further pass of self-feeding (Fig. S6).
 
     Each pass is fed with the unrounded output of the one before.  Returns the folder of the images.
@@ -61,12 +67,21 @@ def infer(fields: Sequence[TestField], super_resolve: SuperResolve, scale: Fract
 
 
 def cases(fields: Sequence[TestField], outputs: Path, scale: Fraction, coarse: Optics | None) -> Iterator[Case]:
-    """Every test field beside bicubic up-sampling of the same pixels; both as a file of the camera's bits holds them."""
+    """Every test field beside bicubic up-sampling of the same pixels; both as a file of the camera's bits holds
+    them."""
     for field in fields:
         pair = field.pair
         raised = bicubic(pair.coarse.rgb(), scale)
-        yield Case(pair.name, pair.specimen, pair.coarse, read_image(output_path(outputs, pair.name, 1)).rgb(),
-                   _rounded(raised, field), np.clip(pair.fine.rgb(), 0.0, 1.0), pair.fine.pixel_size_um, coarse)
+        yield Case(
+            pair.name,
+            pair.specimen,
+            pair.coarse,
+            read_image(output_path(outputs, pair.name, 1)).rgb(),
+            _rounded(raised, field),
+            np.clip(pair.fine.rgb(), 0.0, 1.0),
+            pair.fine.pixel_size_um,
+            coarse,
+        )
 
 
 def output_path(outputs: Path, name: str, step: int) -> Path:
@@ -76,8 +91,13 @@ def output_path(outputs: Path, name: str, step: int) -> Path:
 def _as_camera(unit: FloatArray, field: TestField, step: int, scale: Fraction) -> Image:
     coarse = field.pair.coarse
     shown = unit.mean(axis=2) if coarse.channels == 1 else unit
-    return Image(from_unit(shown, field.dtype, field.white), coarse.pixel_size_um / float(scale) ** step, field.white_level,
-                 f"{field.pair.name}_pass{step}", coarse.icc_profile)
+    return Image(
+        from_unit(shown, field.dtype, field.white),
+        coarse.pixel_size_um / float(scale) ** step,
+        field.white_level,
+        f"{field.pair.name}_pass{step}",
+        coarse.icc_profile,
+    )
 
 
 def _rounded(unit: FloatArray, field: TestField) -> FloatArray:

@@ -60,8 +60,14 @@ class Registered:
     mosaics: dict[str, dict[str, Any]]
 
 
-def register(acquisition: Acquisition, registrar: Registrar, scale: Fraction, min_confidence: float,
-             folder: StageFolder, events: Events) -> Registered:
+def register(
+    acquisition: Acquisition,
+    registrar: Registrar,
+    scale: Fraction,
+    min_confidence: float,
+    folder: StageFolder,
+    events: Events,
+) -> Registered:
     """Register every field of an acquisition; pairs and records are kept in `folder`.
 
     Fields without a trustworthy place are rejected with their reason and never reach training; so are all fields of a
@@ -70,9 +76,20 @@ def register(acquisition: Acquisition, registrar: Registrar, scale: Fraction, mi
     shutil.rmtree(folder.path / "pairs", ignore_errors=True)
     total = sum(len(scan.fields) for scan in acquisition.scans)
     pairs = list(acquisition.pairs)
-    records = [PairRecord(pair.name, pair.specimen, pair.specimen, True, message="registered by the source",
-                          cut_from="source", shape_px=pair.coarse.shape_px,
-                          camera_dtype=str(pair.coarse.pixels.dtype), camera_white_level=pair.coarse.white_level) for pair in acquisition.pairs]
+    records = [
+        PairRecord(
+            pair.name,
+            pair.specimen,
+            pair.specimen,
+            True,
+            message="registered by the source",
+            cut_from="source",
+            shape_px=pair.coarse.shape_px,
+            camera_dtype=str(pair.coarse.pixels.dtype),
+            camera_white_level=pair.coarse.white_level,
+        )
+        for pair in acquisition.pairs
+    ]
     mosaics: dict[str, dict[str, Any]] = {}
     done = 0
     for scan in acquisition.scans:
@@ -80,14 +97,18 @@ def register(acquisition: Acquisition, registrar: Registrar, scale: Fraction, mi
         try:
             mosaic = registrar.assemble(scan.tiles, scan.overlap)
         except RegistrationError as error:
-            events.note("register", f"slide '{scan.slide}': {error.message}; its {len(scan.fields)} fields are left out")
+            events.note(
+                "register", f"slide '{scan.slide}': {error.message}; its {len(scan.fields)} fields are left out"
+            )
             records += [_rejected(each, scan, error) for each in scan.fields]
             done += len(scan.fields)
             continue
         mosaics[scan.slide] = _mosaic_facts(mosaic)
         for fine_field in scan.fields:
             events.raise_if_cancelled()
-            pair, record = _register_field(fine_field, scan, mosaic, registrar, scale, min_confidence, acquisition.truth)
+            pair, record = _register_field(
+                fine_field, scan, mosaic, registrar, scale, min_confidence, acquisition.truth
+            )
             records.append(record)
             if pair is not None:
                 pairs.append(pair)
@@ -111,9 +132,17 @@ def load(folder: StageFolder) -> Registered:
     table = json.loads((folder.path / RECORDS).read_text(encoding="utf-8"))
     records = tuple(PairRecord(**row) for row in table["pairs"])
     pairs = tuple(
-        Pair(row.name, row.specimen, *(_read_pair_image(_pair_path(folder, kind, row.specimen, row.name), row.name, kind)
-                                       for kind in ("coarse", "fine")))
-        for row in records if row.kept)
+        Pair(
+            row.name,
+            row.specimen,
+            *(
+                _read_pair_image(_pair_path(folder, kind, row.specimen, row.name), row.name, kind)
+                for kind in ("coarse", "fine")
+            ),
+        )
+        for row in records
+        if row.kept
+    )
     return Registered(pairs, records, table["mosaics"])
 
 
@@ -129,29 +158,54 @@ def registration_json(registered: Registered, acquisition: Acquisition) -> dict[
     }
 
 
-def _register_field(fine_field: FineField, scan: Scan, mosaic: Mosaic, registrar: Registrar, scale: Fraction,
-                    min_confidence: float, truth: GroundTruth | None) -> tuple[Pair | None, PairRecord]:
+def _register_field(
+    fine_field: FineField,
+    scan: Scan,
+    mosaic: Mosaic,
+    registrar: Registrar,
+    scale: Fraction,
+    min_confidence: float,
+    truth: GroundTruth | None,
+) -> tuple[Pair | None, PairRecord]:
     fine = fine_field.image.read()
     try:
         registration = registrar.register(fine, mosaic)
         if registration.confidence < min_confidence:
-            raise RegistrationError(f"confidence {registration.confidence:.2f} is below {min_confidence:g}",
-                                    reason="low-confidence", hint="see register.min_confidence")
-        pair, window, to_fine = cut_pair(fine_field.name, fine_field.specimen, fine, mosaic, registration, scale)
+            raise RegistrationError(
+                f"confidence {registration.confidence:.2f} is below {min_confidence:g}",
+                reason="low-confidence",
+                hint="see register.min_confidence",
+            )
+        pair, window = cut_pair(fine_field.name, fine_field.specimen, fine, mosaic, registration, scale)
     except RegistrationError as error:
         return None, _rejected(fine_field, scan, error)
     record = PairRecord(
-        fine_field.name, scan.slide, fine_field.specimen, True, confidence=registration.confidence,
-        residual_um=registration.residual_um, transform=registration.transform.to_json(),
+        fine_field.name,
+        scan.slide,
+        fine_field.specimen,
+        True,
+        confidence=registration.confidence,
+        residual_um=registration.residual_um,
+        transform=registration.transform.to_json(),
         cut_from="mosaic" if window.tile is None else mosaic.tiles[window.tile].name,
-        shape_px=pair.coarse.shape_px, camera_dtype=str(fine.pixels.dtype), camera_white_level=fine.white_level,
+        shape_px=pair.coarse.shape_px,
+        camera_dtype=str(fine.pixels.dtype),
+        camera_white_level=fine.white_level,
         details=dict(registration.details),
-        true_error_px=_true_error_px(fine_field, scan, mosaic, registration, window, fine, truth))
+        true_error_px=_true_error_px(fine_field, scan, mosaic, registration, window, fine, truth),
+    )
     return pair, record
 
 
-def _true_error_px(fine_field: FineField, scan: Scan, mosaic: Mosaic, registration: Registration, window: Window,
-                   fine: Image, truth: GroundTruth | None) -> float | None:
+def _true_error_px(
+    fine_field: FineField,
+    scan: Scan,
+    mosaic: Mosaic,
+    registration: Registration,
+    window: Window,
+    fine: Image,
+    truth: GroundTruth | None,
+) -> float | None:
     """RMS distance between the estimated and the simulated map from the frame that was cut to the fine image."""
     if truth is None:
         return None
@@ -173,14 +227,27 @@ def _true_error_px(fine_field: FineField, scan: Scan, mosaic: Mosaic, registrati
 
 
 def _rejected(fine_field: FineField, scan: Scan, error: RegistrationError) -> PairRecord:
-    return PairRecord(fine_field.name, scan.slide, fine_field.specimen, False, reason=error.reason, message=error.message)
+    return PairRecord(
+        fine_field.name, scan.slide, fine_field.specimen, False, reason=error.reason, message=error.message
+    )
 
 
 def _mosaic_facts(mosaic: Mosaic) -> dict[str, Any]:
-    return {"shape_px": list(mosaic.shape_px), "pixel_size_um": mosaic.pixel_size_um, "notes": dict(mosaic.notes),
-            "flat_field": mosaic.flat_field is not None,
-            "tiles": [{"name": tile.name, "to_mosaic": tile.to_mosaic.to_json(), "linked": tile.linked,
-                       "residual_um": tile.residual_um} for tile in mosaic.tiles]}
+    return {
+        "shape_px": list(mosaic.shape_px),
+        "pixel_size_um": mosaic.pixel_size_um,
+        "notes": dict(mosaic.notes),
+        "flat_field": mosaic.flat_field is not None,
+        "tiles": [
+            {
+                "name": tile.name,
+                "to_mosaic": tile.to_mosaic.to_json(),
+                "linked": tile.linked,
+                "residual_um": tile.residual_um,
+            }
+            for tile in mosaic.tiles
+        ],
+    }
 
 
 def _nothing_left(records: Sequence[PairRecord]) -> RegistrationError:
@@ -188,9 +255,11 @@ def _nothing_left(records: Sequence[PairRecord]) -> RegistrationError:
     listed = ", ".join(f"{count} × {reason}" for reason, count in counts.most_common())
     first = next((record for record in records), None)
     detail = f"; for example '{first.name}': {first.message}" if first else ""
-    return RegistrationError(f"none of {len(records)} fine fields could be registered ({listed or 'no fields'}){detail}",
-                             reason=counts.most_common(1)[0][0] if counts else "no-fields",
-                             hint="check that both folders show the same slide, and the pixel sizes in [source]")
+    return RegistrationError(
+        f"none of {len(records)} fine fields could be registered ({listed or 'no fields'}){detail}",
+        reason=counts.most_common(1)[0][0] if counts else "no-fields",
+        hint="check that both folders show the same slide, and the pixel sizes in [source]",
+    )
 
 
 def _pair_path(folder: StageFolder, kind: str, specimen: str, name: str) -> Path:

@@ -13,7 +13,13 @@ from superres.api.evaluator import Picture
 from superres.api.source import Acquisition
 from superres.io.images import read_image
 from superres.report.data import (
-    PairRow, RegistrationView, ReportData, Role, SpecimenUse, StageTime, TrainingView,
+    PairRow,
+    RegistrationView,
+    ReportData,
+    Role,
+    SpecimenUse,
+    StageTime,
+    TrainingView,
 )
 from superres.report.fields import to_uint8
 from superres.stages.evaluate import Evaluation
@@ -40,24 +46,60 @@ class RunFacts:
     notes: Sequence[str]
 
 
-def report_data(facts: RunFacts, acquisition: Acquisition, records: Sequence[PairRecord], split: Split,
-                history: Sequence[HistoryRow], training: Mapping[str, Any], evaluation: Evaluation,
-                self_feeding: Sequence[Picture]) -> ReportData:
+def report_data(
+    facts: RunFacts,
+    acquisition: Acquisition,
+    records: Sequence[PairRecord],
+    split: Split,
+    history: Sequence[HistoryRow],
+    training: Mapping[str, Any],
+    evaluation: Evaluation,
+    self_feeding: Sequence[Picture],
+) -> ReportData:
     """Gather what `superres.report` shows.  training: the facts that the train stage noted."""
     register, model = facts.plan["register"], facts.plan["model"]["plugin"]
     return ReportData(
-        title=facts.title, model=model, coarse_pixel_size_um=acquisition.coarse_pixel_size_um,
-        fine_pixel_size_um=acquisition.fine_pixel_size_um, created=facts.created, trained=bool(history), engine=facts.engine,
-        simulated=acquisition.simulated, coarse=acquisition.coarse, fine=acquisition.fine,
-        specimens=_specimens(records, split), summary=evaluation.summary,
-        by_specimen=tuple(evaluation.by_specimen.items()), images=evaluation.images, fields=evaluation.fields,
-        fields_total=len(evaluation.images), self_feeding=tuple(self_feeding),
-        registration=RegistrationView(register["plugin"], register["min_confidence"], tuple(
-            PairRow(record.name, record.specimen, record.kept, record.residual_um, record.confidence,
-                    record.message or record.reason if not record.kept else "", record.true_error_px) for record in records)),
-        training=_training(history, training), plan=tuple(_flat(facts.plan)), versions=tuple(facts.versions.items()),
-        hashes=tuple(facts.hashes.items()), provenance=tuple(acquisition.provenance.items()), times=tuple(facts.times),
-        notes=(*evaluation.notes, *facts.notes))
+        title=facts.title,
+        model=model,
+        coarse_pixel_size_um=acquisition.coarse_pixel_size_um,
+        fine_pixel_size_um=acquisition.fine_pixel_size_um,
+        created=facts.created,
+        trained=bool(history),
+        engine=facts.engine,
+        simulated=acquisition.simulated,
+        coarse=acquisition.coarse,
+        fine=acquisition.fine,
+        specimens=_specimens(records, split),
+        summary=evaluation.summary,
+        by_specimen=tuple(evaluation.by_specimen.items()),
+        images=evaluation.images,
+        fields=evaluation.fields,
+        fields_total=len(evaluation.images),
+        self_feeding=tuple(self_feeding),
+        registration=RegistrationView(
+            register["plugin"],
+            register["min_confidence"],
+            tuple(
+                PairRow(
+                    record.name,
+                    record.specimen,
+                    record.kept,
+                    record.residual_um,
+                    record.confidence,
+                    record.message or record.reason if not record.kept else "",
+                    record.true_error_px,
+                )
+                for record in records
+            ),
+        ),
+        training=_training(history, training),
+        plan=tuple(_flat(facts.plan)),
+        versions=tuple(facts.versions.items()),
+        hashes=tuple(facts.hashes.items()),
+        provenance=tuple(acquisition.provenance.items()),
+        times=tuple(facts.times),
+        notes=(*evaluation.notes, *facts.notes),
+    )
 
 
 def self_feeding_pictures(fields: Sequence[TestField], outputs: Path, passes: int) -> list[Picture]:
@@ -72,17 +114,27 @@ def self_feeding_pictures(fields: Sequence[TestField], outputs: Path, passes: in
         side = round(side_um / image.pixel_size_um)
         top, left = (image.height - side) // 2, (image.width - side) // 2
         crop = image.crop(top, left, side, side)
-        pictures.append(Picture(f"{pair.name}, {'once' if step == 1 else f'{step} times'}",
-                                f"{side} × {side} px of {image.pixel_size_um * 1000:.1f} nm: {side_um:.1f} µm across",
-                                to_uint8(np.clip(crop.rgb(), 0.0, 1.0))))
+        pictures.append(
+            Picture(
+                f"{pair.name}, {'once' if step == 1 else f'{step} times'}",
+                f"{side} × {side} px of {image.pixel_size_um * 1000:.1f} nm: {side_um:.1f} µm across",
+                to_uint8(np.clip(crop.rgb(), 0.0, 1.0)),
+            )
+        )
     return pictures
 
 
 def _specimens(records: Sequence[PairRecord], split: Split) -> tuple[SpecimenUse, ...]:
     roles: tuple[tuple[Role, tuple[str, ...]], ...] = (
-        ("training", split.training), ("validation", split.validation), ("test", split.test))
-    return tuple(SpecimenUse(specimen, role, sum(record.kept and record.specimen == specimen for record in records))
-                 for role, specimens in roles for specimen in specimens)
+        ("training", split.training),
+        ("validation", split.validation),
+        ("test", split.test),
+    )
+    return tuple(
+        SpecimenUse(specimen, role, sum(record.kept and record.specimen == specimen for record in records))
+        for role, specimens in roles
+        for specimen in specimens
+    )
 
 
 def _training(history: Sequence[HistoryRow], facts: Mapping[str, Any]) -> TrainingView | None:
@@ -92,7 +144,11 @@ def _training(history: Sequence[HistoryRow], facts: Mapping[str, Any]) -> Traini
     return TrainingView(
         tuple((row.epoch, row.training_loss) for row in history),
         tuple((row.epoch, row.validation_loss) for row in history if np.isfinite(row.validation_loss)),
-        best, facts["steps"], facts["patches"], facts["seconds_training"])
+        best,
+        facts["steps"],
+        facts["patches"],
+        facts["seconds_training"],
+    )
 
 
 def _flat(value: Any, prefix: str = "") -> list[tuple[str, str]]:

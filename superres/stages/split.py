@@ -13,7 +13,8 @@ from superres.config import SplitSection
 from superres.errors import SourceError
 
 SCALE_TOLERANCE = 0.05
-"""Registration measures the true magnification; up to 5 % (its own limit) may the nominal one differ from the model's L."""
+"""Registration measures the true magnification; up to 5 % (its own limit) may the nominal one differ from the model's
+L."""
 
 
 @dataclass(frozen=True)
@@ -38,8 +39,10 @@ def choose_split(specimens: Sequence[str], section: SplitSection, seed: int, *, 
         if not isinstance(wanted, int):
             missing = [each for each in wanted if each not in specimens]
             if missing:
-                raise SourceError(f"split.{role} names specimens that have no fields: {', '.join(missing)}",
-                                  hint=f"the specimens here are: {', '.join(specimens)}")
+                raise SourceError(
+                    f"split.{role} names specimens that have no fields: {', '.join(missing)}",
+                    hint=f"the specimens here are: {', '.join(specimens)}",
+                )
             chosen[role] = tuple(wanted)
             left = [each for each in left if each not in wanted]
     shuffled = [left[i] for i in np.random.default_rng(seed).permutation(len(left))]
@@ -64,11 +67,13 @@ def check_scale(acquisition: Acquisition, geometry: Geometry) -> None:
         raise SourceError(
             f"pixel sizes {acquisition.coarse_pixel_size_um:g} and {acquisition.fine_pixel_size_um:g} µm give "
             f"L = {acquisition.scale:.3g}, but the model makes L = {geometry.up}/{geometry.down} = {scale:g}",
-            hint="correct the pixel sizes in [source], or set model.options up and down")
+            hint="correct the pixel sizes in [source], or set model.options up and down",
+        )
 
 
 def _too_few(specimens: Sequence[str], section: SplitSection) -> SourceError:
     return SourceError(
         f"{len(specimens)} specimens ({', '.join(specimens)}) are too few for split.test = {section.test!r} and "
         f"split.validation = {section.validation!r} with at least one left to train",
-        hint="add specimens, or lower split.test and split.validation (0 is allowed, and then nothing is measured)")
+        hint="add specimens, or lower split.test and split.validation (0 is allowed, and then nothing is measured)",
+    )

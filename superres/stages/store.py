@@ -1,4 +1,4 @@
-"""The run folder: results where users look, unfinished and intermediate work under `work/`, keyed by what it came from."""
+"""The run folder: results where users look, intermediate work under `work/`, keyed by what it came from."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ class StageFolder:
 
 
 class RunFolder:
-    """One run's folder.  `stage(name, key)` gives the stage's own folder; those of other keys are out of date and removed."""
+    """One run's folder.  `stage(name, key)` gives a stage's own; those of its other keys are out of date and removed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -62,7 +62,7 @@ class RunFolder:
         """Hold the folder for this process.  Raises StorageError if another process runs in it."""
         try:
             self.work.mkdir(parents=True, exist_ok=True)
-            stream = open(self.work / "lock", "a+", encoding="utf-8")  # noqa: SIM115 - the lock lives as long as the file
+            stream = open(self.work / "lock", "a+", encoding="utf-8")  # noqa: SIM115 - held below, as long as the lock
         except OSError as error:
             raise storage_error(self.path, error) from error
         with stream:
@@ -70,8 +70,10 @@ class RunFolder:
                 fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
             except OSError:
                 stream.seek(0)
-                raise StorageError(f"another run is using '{self.path}' (process {stream.read().strip() or 'unknown'})",
-                                   hint="wait for it, stop it, or choose another folder with --set run.output=...") from None
+                raise StorageError(
+                    f"another run is using '{self.path}' (process {stream.read().strip() or 'unknown'})",
+                    hint="wait for it, stop it, or choose another folder with --set run.output=...",
+                ) from None
             stream.truncate(0)
             stream.write(str(os.getpid()))
             stream.flush()

@@ -21,33 +21,53 @@ from superres.training.stain import StainStatistics, stain_statistics
 WEIGHTS_FILE = "weights.safetensors"
 
 
-def train(job: TrainingJob, acquisition: Acquisition, provenance: Mapping[str, Any], folder: StageFolder,
-          events: Events) -> Path:
+def train(
+    job: TrainingJob, acquisition: Acquisition, provenance: Mapping[str, Any], folder: StageFolder, events: Events
+) -> Path:
     """Train the job's model and write weights.safetensors and history.csv into `folder`.
 
     provenance: JSON values that go into the weights file.  Returns the path of the weights.
     """
     if not job.training:
-        raise SourceError("no registered pair is left to train on",
-                          hint="see registration.json for what was rejected and why, and [split] for what is held out")
+        raise SourceError(
+            "no registered pair is left to train on",
+            hint="see registration.json for what was rejected and why, and [split] for what is held out",
+        )
     result = run_training(job, events)
     provenance = {**provenance, "training": _summary(job, result)}
     path = folder.path / WEIGHTS_FILE
-    write_weights(path, _weights(job.model, acquisition, stain_statistics(pair.coarse for pair in job.training), provenance,
-                                 result.tensors))
-    folder.finish(steps=result.steps, best_step=result.best_step, seconds_training=result.seconds, patches=result.patches,
-                  parameters=result.parameters)
+    write_weights(
+        path,
+        _weights(
+            job.model, acquisition, stain_statistics(pair.coarse for pair in job.training), provenance, result.tensors
+        ),
+    )
+    folder.finish(
+        steps=result.steps,
+        best_step=result.best_step,
+        seconds_training=result.seconds,
+        patches=result.patches,
+        parameters=result.parameters,
+    )
     return path
 
 
-def describe_untrained(model: Model, acquisition: Acquisition, pairs: Sequence[Pair], provenance: Mapping[str, Any],
-                       folder: StageFolder, events: Events) -> Path:
+def describe_untrained(
+    model: Model,
+    acquisition: Acquisition,
+    pairs: Sequence[Pair],
+    provenance: Mapping[str, Any],
+    folder: StageFolder,
+    events: Events,
+) -> Path:
     """The weights file of a model that has nothing to train (bicubic): its recipe alone."""
     events.note("train", f"model '{model.name}' is not trainable; training is skipped")
     events.progress(Progress("train", 1, 1, "nothing to train"))
     path = folder.path / WEIGHTS_FILE
     tensors = {name: tensor.cpu().numpy() for name, tensor in model.build().state_dict().items()}
-    write_weights(path, _weights(model, acquisition, stain_statistics(pair.coarse for pair in pairs), provenance, tensors))
+    write_weights(
+        path, _weights(model, acquisition, stain_statistics(pair.coarse for pair in pairs), provenance, tensors)
+    )
     folder.finish(steps=0, best_step=0, seconds_training=0.0, patches=0, parameters=0)
     return path
 
@@ -58,20 +78,41 @@ def history(folder: StageFolder) -> tuple[HistoryRow, ...]:
     return read_history(path) if path.exists() else ()
 
 
-def _weights(model: Model, acquisition: Acquisition, stain: StainStatistics, provenance: Mapping[str, Any],
-             tensors: Mapping[str, Any]) -> Weights:
+def _weights(
+    model: Model,
+    acquisition: Acquisition,
+    stain: StainStatistics,
+    provenance: Mapping[str, Any],
+    tensors: Mapping[str, Any],
+) -> Weights:
     return Weights(
-        plugin=model.name, options=model.options.model_dump(mode="json"), geometry=asdict(model.geometry),
-        coarse_pixel_size_um=acquisition.coarse_pixel_size_um, fine_pixel_size_um=acquisition.fine_pixel_size_um,
-        tensors=tensors, coarse=acquisition.coarse, fine=acquisition.fine, optical_density_mean=stain.mean,
-        optical_density_covariance=stain.covariance, provenance=provenance)
+        plugin=model.name,
+        options=model.options.model_dump(mode="json"),
+        geometry=asdict(model.geometry),
+        coarse_pixel_size_um=acquisition.coarse_pixel_size_um,
+        fine_pixel_size_um=acquisition.fine_pixel_size_um,
+        tensors=tensors,
+        coarse=acquisition.coarse,
+        fine=acquisition.fine,
+        optical_density_mean=stain.mean,
+        optical_density_covariance=stain.covariance,
+        provenance=provenance,
+    )
 
 
 def _summary(job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
     return {
-        "settings": job.settings.model_dump(mode="json"), "seed": job.seed,
-        "losses": [{"plugin": loss.name, "factor": factor, "options": loss.options.model_dump(mode="json")}
-                   for loss, factor in job.losses],
-        "pairs": len(job.training), "specimens": sorted({pair.specimen for pair in job.training}),
+        "settings": job.settings.model_dump(mode="json"),
+        "seed": job.seed,
+        "losses": [
+            {"plugin": loss.name, "factor": factor, "options": loss.options.model_dump(mode="json")}
+            for loss, factor in job.losses
+        ],
+        "pairs": len(job.training),
+        "specimens": sorted({pair.specimen for pair in job.training}),
         "validation_specimens": sorted({pair.specimen for pair in job.validation}),
-        "patches": result.patches, "steps": result.steps, "best_step": result.best_step, "parameters": result.parameters}
+        "patches": result.patches,
+        "steps": result.steps,
+        "best_step": result.best_step,
+        "parameters": result.parameters,
+    }

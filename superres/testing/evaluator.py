@@ -26,8 +26,16 @@ class EvaluatorContract(PluginContract):
             return np.clip(truth + rng.normal(0, sd, truth.shape), 0, 1).astype(np.float32)
 
         coarse = Image(np.ascontiguousarray(truth[::2, ::2], dtype=np.float32)[:24, :20], 0.185, name=f"field-{seed}")
-        return Case(f"field-{seed}", f"specimen-{seed % 2}", coarse, off(error), off(0.08),
-                    truth.astype(np.float32) if with_truth else None, 0.074, Optics(0.95, magnification=40))
+        return Case(
+            f"field-{seed}",
+            f"specimen-{seed % 2}",
+            coarse,
+            off(error),
+            off(0.08),
+            truth.astype(np.float32) if with_truth else None,
+            0.074,
+            Optics(0.95, magnification=40),
+        )
 
     def scores(self, *cases: Case) -> dict[str, Score]:
         evaluator = self.make()

@@ -18,8 +18,11 @@ class LossContract(PluginContract):
         import torch
 
         rows, columns = torch.meshgrid(torch.arange(20.0), torch.arange(25.0), indexing="ij")
-        planes = [0.5 + 0.3 * torch.sin(0.3 * rows + 0.2 * (i + 1) * columns + channel)
-                  for i in range(count) for channel in range(3)]
+        planes = [
+            0.5 + 0.3 * torch.sin(0.3 * rows + 0.2 * (i + 1) * columns + channel)
+            for i in range(count)
+            for channel in range(3)
+        ]
         return torch.stack(planes).reshape(count, 3, 20, 25)
 
     def test_is_a_finite_scalar(self) -> None:
@@ -34,8 +37,9 @@ class LossContract(PluginContract):
 
         loss, truth = self.make().build(), self.images(1)
         prediction = truth.roll(3, dims=3)
-        torch.testing.assert_close(loss(prediction.repeat(4, 1, 1, 1), truth.repeat(4, 1, 1, 1)), loss(prediction, truth),
-                                   rtol=1e-4, atol=1e-7)
+        torch.testing.assert_close(
+            loss(prediction.repeat(4, 1, 1, 1), truth.repeat(4, 1, 1, 1)), loss(prediction, truth), rtol=1e-4, atol=1e-7
+        )
 
     def test_prefers_the_truth_to_its_negative(self) -> None:
         loss, truth = self.make().build(), self.images()

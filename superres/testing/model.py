@@ -42,7 +42,12 @@ class ModelContract(PluginContract):
         with torch.inference_mode():
             output = self.build(model)(self.images(model, *size))
         scale = model.geometry.scale
-        assert tuple(output.shape) == (1, model.geometry.channels, math.ceil(scale * size[0]), math.ceil(scale * size[1]))
+        assert tuple(output.shape) == (
+            1,
+            model.geometry.channels,
+            math.ceil(scale * size[0]),
+            math.ceil(scale * size[1]),
+        )
         assert tuple(output.shape[2:]) == model.geometry.output_shape(*size)
         assert output.dtype == torch.float32
         assert bool(torch.isfinite(output).all())
@@ -77,7 +82,8 @@ class ModelContract(PluginContract):
             assert torch.equal(trained(image), fresh(image))
 
     def test_halo_is_wide_enough(self) -> None:
-        """Pixels farther than the halo from a cut do not feel what was cut away; the rule that exact tiling rests on."""
+        """Pixels farther than the halo from a cut do not feel what was cut away; the rule that exact tiling rests
+        on."""
         import torch
 
         model = self.make()
@@ -89,14 +95,19 @@ class ModelContract(PluginContract):
         core = 2 * geometry.down + 4
         side = origin + halo_top + core + geometry.halo_px + 7
         module, image = self.build(model), self.images(model, side, side)
-        tile = image[:, :, origin:origin + halo_top + core + geometry.halo_px, origin:origin + halo_top + core + geometry.halo_px]
+        tile = image[
+            :,
+            :,
+            origin : origin + halo_top + core + geometry.halo_px,
+            origin : origin + halo_top + core + geometry.halo_px,
+        ]
         with torch.inference_mode():
             whole, part = module(image), module(tile)
         scale = geometry.scale
         first, last = math.ceil(scale * (origin + halo_top)), math.floor(scale * (origin + halo_top + core))
         shift = int(scale * origin)
         expected = whole[:, :, first:last, first:last]
-        seen = part[:, :, first - shift:last - shift, first - shift:last - shift]
+        seen = part[:, :, first - shift : last - shift, first - shift : last - shift]
         torch.testing.assert_close(seen, expected, atol=1e-5, rtol=1e-4)
 
     def test_a_trainable_model_has_gradients_everywhere(self) -> None:

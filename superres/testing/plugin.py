@@ -52,6 +52,9 @@ class PluginContract:
 
     def test_two_instances_share_nothing_mutable(self) -> None:
         first, second = self.make(), self.make()
-        shared = [key for key, value in vars(first).items()
-                  if isinstance(value, (list, dict, set)) and vars(second).get(key) is value]
+        shared = [
+            key
+            for key, value in vars(first).items()
+            if isinstance(value, (list, dict, set)) and vars(second).get(key) is value
+        ]
         assert not shared, f"instances share mutable state: {shared}"

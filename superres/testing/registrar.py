@@ -22,8 +22,8 @@ COARSE_UM, FINE_UM = 0.185, 0.074
 class RegistrarContract(PluginContract):
     """For subclasses of superres.api.Registrar.
 
-    tolerance_px: RMS error that is allowed, in coarse pixels.  shifts_px: offsets of the field in the coarse image that it
-    must find, (y, x) in coarse pixels (even numbers); [(0, 0)] for a registrar that finds nothing.
+    tolerance_px: RMS error that is allowed, in coarse pixels.  shifts_px: offsets of the field in the coarse image
+    that it must find, (y, x) in coarse pixels (even numbers); [(0, 0)] for a registrar that finds nothing.
     refuses_blank: False for a registrar that never looks at the pixels.
     """
 
@@ -49,7 +49,7 @@ class RegistrarContract(PluginContract):
         if shift_px == (0, 0):
             return Image(scene, FINE_UM, name="fine"), coarse, Transform.identity()
         top, left = (int(2.5 * shift) for shift in shift_px)
-        fine = Image(scene[top:top + 280, left:left + 280], FINE_UM, name="fine")
+        fine = Image(scene[top : top + 280, left : left + 280], FINE_UM, name="fine")
         return fine, coarse, Transform.shift(-shift_px[0] * COARSE_UM, -shift_px[1] * COARSE_UM)
 
     def test_finds_the_field(self) -> None:

@@ -33,7 +33,9 @@ class SourceContract(PluginContract):
 
     def test_tiles_of_a_scan_have_one_shape(self) -> None:
         for scan in self.make().acquire().scans:
-            assert len({(tile.image.read().pixels.shape, str(tile.image.read().pixels.dtype)) for tile in scan.tiles}) == 1
+            assert (
+                len({(tile.image.read().pixels.shape, str(tile.image.read().pixels.dtype)) for tile in scan.tiles}) == 1
+            )
 
     def test_every_field_has_a_specimen(self) -> None:
         acquisition = self.make().acquire()
@@ -42,6 +44,7 @@ class SourceContract(PluginContract):
     def test_the_same_options_give_the_same_acquisition(self) -> None:
         first, second = self.make().acquire(), self.make().acquire()
         assert [frame.name for frame in self.frames(first)] == [frame.name for frame in self.frames(second)]
-        assert all(np.array_equal(a.pixels, b.pixels)
-                   for a, b in zip(self.frames(first), self.frames(second), strict=True))
+        assert all(
+            np.array_equal(a.pixels, b.pixels) for a, b in zip(self.frames(first), self.frames(second), strict=True)
+        )
         assert self.make().fingerprint() == self.make().fingerprint()

@@ -39,10 +39,22 @@ class Hooks:
 
 def test_builtins_come_through_the_same_hook():
     names = {(entry.kind, entry.name) for entry in Catalog.builtin().entries()}
-    assert {("model", "rivenson2017"), ("model", "bicubic"), ("registrar", "paper"), ("registrar", "phase"),
-            ("registrar", "identity"), ("loss", "mse-gradient"), ("loss", "mse"), ("loss", "l1"), ("evaluator", "ssim"),
-            ("evaluator", "psnr"), ("evaluator", "difference-map"), ("source", "simulate"), ("source", "acquisition"),
-            ("source", "pairs")} <= names
+    assert {
+        ("model", "rivenson2017"),
+        ("model", "bicubic"),
+        ("registrar", "paper"),
+        ("registrar", "phase"),
+        ("registrar", "identity"),
+        ("loss", "mse-gradient"),
+        ("loss", "mse"),
+        ("loss", "l1"),
+        ("evaluator", "ssim"),
+        ("evaluator", "psnr"),
+        ("evaluator", "difference-map"),
+        ("source", "simulate"),
+        ("source", "acquisition"),
+        ("source", "pairs"),
+    } <= names
 
 
 def test_an_empty_catalog_knows_nothing_and_learns():
@@ -93,10 +105,16 @@ class Abstract(Loss):
     name = "abstract"
 
 
-@pytest.mark.parametrize(("hooks", "message"), [
-    (NoHooks(), "implements no superres hook"), (Misspelt(), "superres_modles"), (Hooks(Abstract), "does not implement build"),
-    (Hooks(loss_named("Bad Name")), "Bad Name"), (Hooks("text"), "expected a subclass of Loss"),
-])
+@pytest.mark.parametrize(
+    ("hooks", "message"),
+    [
+        (NoHooks(), "implements no superres hook"),
+        (Misspelt(), "superres_modles"),
+        (Hooks(Abstract), "does not implement build"),
+        (Hooks(loss_named("Bad Name")), "Bad Name"),
+        (Hooks("text"), "expected a subclass of Loss"),
+    ],
+)
 def test_what_breaks_the_rules_is_refused_whole(hooks, message):
     catalog = Catalog.empty()
     with pytest.raises(PluginError, match=message):

@@ -11,10 +11,16 @@ def image(pixels, **more):
     return Image(pixels, 0.185, name="field", **more)
 
 
-@pytest.mark.parametrize(("pixels", "message"), [
-    (np.zeros((4, 4, 4), np.uint8), "shape"), (np.zeros(4, np.uint8), "shape"), (np.zeros((2, 2), np.int32), "int32"),
-    (np.zeros((0, 3), np.uint8), "empty"), (np.full((2, 2), np.nan, np.float32), "NaN"),
-])
+@pytest.mark.parametrize(
+    ("pixels", "message"),
+    [
+        (np.zeros((4, 4, 4), np.uint8), "shape"),
+        (np.zeros(4, np.uint8), "shape"),
+        (np.zeros((2, 2), np.int32), "int32"),
+        (np.zeros((0, 3), np.uint8), "empty"),
+        (np.full((2, 2), np.nan, np.float32), "NaN"),
+    ],
+)
 def test_what_is_no_image_is_refused_by_name(pixels, message):
     with pytest.raises(ImageError, match=message) as caught:
         image(pixels)

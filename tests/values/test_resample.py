@@ -19,6 +19,7 @@ def wave(shape, pitch, origin=0.0):
 
 def direct_bicubic(row, scale):
     """The definition, one output pixel at a time (a = −0.5, stretched when shrinking, renormalised at borders)."""
+
     def kernel(x):
         x = abs(x)
         if x <= 1:
@@ -35,8 +36,11 @@ def direct_bicubic(row, scale):
 
 
 @settings(max_examples=40, deadline=None)
-@given(st.integers(3, 30), st.sampled_from([Fraction(5, 2), Fraction(2, 5), Fraction(3, 1), Fraction(4, 3), Fraction(1, 2)]),
-       st.integers(0, 1000))
+@given(
+    st.integers(3, 30),
+    st.sampled_from([Fraction(5, 2), Fraction(2, 5), Fraction(3, 1), Fraction(4, 3), Fraction(1, 2)]),
+    st.integers(0, 1000),
+)
 def test_bicubic_is_its_definition(length, scale, seed):
     row = np.random.default_rng(seed).random(length).astype(np.float32)
     image = np.repeat(row[:, None], 4, axis=1)

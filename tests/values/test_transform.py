@@ -44,8 +44,9 @@ def test_mirror_is_seen():
     assert Transform(np.diag([1.0, -1.0, 1.0])).mirrored
 
 
-@pytest.mark.parametrize("matrix", [np.eye(2), np.zeros((3, 3)), np.full((3, 3), np.nan),
-                                    np.array([[1, 0, 0], [0, 1, 0], [0.1, 0, 1]])])
+@pytest.mark.parametrize(
+    "matrix", [np.eye(2), np.zeros((3, 3)), np.full((3, 3), np.nan), np.array([[1, 0, 0], [0, 1, 0], [0.1, 0, 1]])]
+)
 def test_what_is_no_invertible_affine_matrix_is_refused(matrix):
     with pytest.raises(ValueError):
         Transform(matrix)

@@ -29,8 +29,11 @@ class ColourEvaluator(Evaluator):
     def compute(self) -> tuple[Score, ...]:
         if not self._model:
             return ()
-        return (Score("ciede2000", float(np.mean(self._model)), "ΔE", len(self._model), "lower",
-                      float(np.mean(self._bicubic))),)
+        return (
+            Score(
+                "ciede2000", float(np.mean(self._model)), "ΔE", len(self._model), "lower", float(np.mean(self._bicubic))
+            ),
+        )
 
     def merge(self, other: Self) -> None:
         self._model += other._model

@@ -28,6 +28,6 @@ class CharbonnierLoss(Loss):
 
         class Charbonnier(torch.nn.Module):
             def forward(self, prediction: torch.Tensor, truth: torch.Tensor) -> torch.Tensor:
-                return torch.sqrt((prediction - truth) ** 2 + epsilon ** 2).mean()
+                return torch.sqrt((prediction - truth) ** 2 + epsilon**2).mean()
 
         return Charbonnier()

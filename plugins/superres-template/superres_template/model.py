@@ -33,7 +33,11 @@ class EspcnModel(Model):
 
         width, up, down = self.options.width, self.options.up, self.options.down
         return nn.Sequential(
-            nn.Conv2d(3, width, 5, padding=2), nn.ReLU(),
-            nn.Conv2d(width, width, 3, padding=1), nn.ReLU(),
-            nn.Conv2d(width, 3 * up * up, 3, padding=1), nn.PixelShuffle(up),
-            nn.Conv2d(3, 3, 3, stride=down, padding=1))
+            nn.Conv2d(3, width, 5, padding=2),
+            nn.ReLU(),
+            nn.Conv2d(width, width, 3, padding=1),
+            nn.ReLU(),
+            nn.Conv2d(width, 3 * up * up, 3, padding=1),
+            nn.PixelShuffle(up),
+            nn.Conv2d(3, 3, 3, stride=down, padding=1),
+        )

@@ -37,10 +37,13 @@ class CorrelationRegistrar(Registrar):
         best = float(map_[peak])
         if best < self.options.min_correlation:
             raise RegistrationError(f"best correlation of '{fine.name}' is {best:.2f}", reason="not-found")
-        place = [(position + _vertex(np.take(map_, peak[1 - axis], 1 - axis), position)) * image.pixel_size_um
-                 for axis, position in enumerate(int(each) for each in peak)]
-        return Registration(Transform.shift(-place[0], -place[1]), 0.1 * image.pixel_size_um, min(best, 1.0),
-                            {"correlation": best})
+        place = [
+            (position + _vertex(np.take(map_, peak[1 - axis], 1 - axis), position)) * image.pixel_size_um
+            for axis, position in enumerate(int(each) for each in peak)
+        ]
+        return Registration(
+            Transform.shift(-place[0], -place[1]), 0.1 * image.pixel_size_um, min(best, 1.0), {"correlation": best}
+        )
 
 
 def _vertex(line: np.ndarray, peak: int) -> float:

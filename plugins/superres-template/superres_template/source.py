@@ -28,8 +28,12 @@ class CellsSource(Source):
 
     def acquire(self) -> Acquisition:
         scans = tuple(self._scan(number) for number in range(self.options.specimens))
-        return Acquisition(scans, coarse_pixel_size_um=COARSE_UM, fine_pixel_size_um=FINE_UM,
-                           simulated="random discs seen by an ideal camera at 0.185 and 0.074 µm a pixel, without optics")
+        return Acquisition(
+            scans,
+            coarse_pixel_size_um=COARSE_UM,
+            fine_pixel_size_um=FINE_UM,
+            simulated="random discs seen by an ideal camera at 0.185 and 0.074 µm a pixel, without optics",
+        )
 
     def _scan(self, number: int) -> Scan:
         rng = np.random.default_rng((self.options.seed, number))
@@ -39,7 +43,9 @@ class CellsSource(Source):
         fields = []
         for field in range(self.options.fields):
             top, left = rng.integers(0, 250, size=2)
-            fine = Image(np.ascontiguousarray(scene[top:top + 250, left:left + 250]), FINE_UM, name=f"{slide}_f{field}")
+            fine = Image(
+                np.ascontiguousarray(scene[top : top + 250, left : left + 250]), FINE_UM, name=f"{slide}_f{field}"
+            )
             fields.append(FineField(fine, slide))
         return Scan(slide, (Tile(coarse),), tuple(fields))
 

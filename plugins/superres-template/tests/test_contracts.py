@@ -1,12 +1,12 @@
 """The plug-ins keep superres's contracts."""
 
-from superres.testing import EvaluatorContract, LossContract, ModelContract, RegistrarContract, SourceContract
-
 from superres_template.evaluator import ColourEvaluator
 from superres_template.loss import CharbonnierLoss
 from superres_template.model import EspcnModel
 from superres_template.registrar import CorrelationRegistrar
 from superres_template.source import CellsSource
+
+from superres.testing import EvaluatorContract, LossContract, ModelContract, RegistrarContract, SourceContract
 
 
 class TestEspcn(ModelContract):
