@@ -70,7 +70,7 @@ app = typer.Typer(
 
 PipelineFile = Annotated[Path, typer.Argument(help="pipeline file (TOML)", show_default=False)]
 Overrides = Annotated[
-    list[str], typer.Option("--set", metavar="KEY=VALUE", help="override a value, e.g. train.steps=100")
+    list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="override a value, e.g. train.steps=100")
 ]
 StageName = Literal["acquire", "register", "train", "infer", "evaluate", "report"]
 
@@ -203,7 +203,7 @@ def schema(
     kind, _, name = plugin.partition(".")
     if kind not in KINDS or not name:
         _fail(f"'{plugin}' is not KIND.NAME", f"KIND is one of {', '.join(KINDS)}; for example model.rivenson2017")
-    entry = Catalog.discover().entry(kind, name)  # type: ignore[arg-type]
+    entry = Catalog.discover().entry(kind, name)
     typer.echo(json.dumps(entry.plugin.Options.model_json_schema(), indent=2, ensure_ascii=False))
 
 

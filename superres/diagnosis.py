@@ -50,7 +50,7 @@ def _torch() -> Iterator[Finding]:
     else:
         why = "this torch was built without CUDA" if torch.version.cuda is None else "torch sees no GPU"
         yield Finding("ok", "device", f"auto means cpu: {why}")
-    if not torch.backends.mkldnn.is_available():
+    if not torch.backends.mkldnn.is_available():  # type: ignore[no-untyped-call]
         yield Finding("note", "oneDNN", "not available: convolutions on this CPU will be slow")
     if _installed("torchvision"):
         yield Finding(

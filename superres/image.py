@@ -128,7 +128,7 @@ class Readable(Protocol):
 
 def default_white_level(dtype: np.dtype[np.generic]) -> float:
     """255 for uint8, 65535 for uint16, 1.0 for floats."""
-    return float(np.iinfo(dtype).max) if np.issubdtype(dtype, np.integer) else 1.0
+    return float(np.iinfo(str(dtype)).max) if np.issubdtype(dtype, np.integer) else 1.0
 
 
 def from_unit(unit: FloatArray, dtype: np.dtype[np.generic], white: float) -> Array:
@@ -137,5 +137,5 @@ def from_unit(unit: FloatArray, dtype: np.dtype[np.generic], white: float) -> Ar
     unit: float array in units of white.  Returns an array of dtype; floats are scaled by white and not clamped.
     """
     if np.issubdtype(dtype, np.integer):
-        return np.rint(np.clip(unit, 0.0, 1.0) * white).astype(dtype)
-    return (unit * white).astype(dtype)
+        return np.asarray(np.rint(np.clip(unit, 0.0, 1.0) * white), dtype=dtype)
+    return np.asarray(unit * white, dtype=dtype)

@@ -91,8 +91,8 @@ def make_plan(
     """
     catalog = catalog if catalog is not None else Catalog.discover()
     base = base if base is not None else Path.cwd()
-    tables = copy.deepcopy(dict(tables))
-    problems = [problem for problem in (_override(tables, text) for text in overrides) if problem]
+    tables = written = copy.deepcopy(dict(tables))
+    problems = [problem for problem in (_override(written, text) for text in overrides) if problem]
     config: PipelineConfig | None = None
     try:
         config = PipelineConfig.model_validate(tables)

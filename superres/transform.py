@@ -84,7 +84,7 @@ class Transform:
         return Transform(other.matrix @ self.matrix)
 
     def inverse(self) -> Transform:
-        return Transform(np.linalg.inv(self.matrix))
+        return Transform(np.asarray(np.linalg.inv(self.matrix), dtype=np.float64))
 
     def to_json(self) -> list[list[float]]:
         return [[float(value) for value in row] for row in self.matrix]

@@ -41,7 +41,9 @@ def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
 
 
 def _in_memory(acquisition: Acquisition) -> bool:
-    return any(isinstance(frame.image, Image) for scan in acquisition.scans for frame in (*scan.tiles, *scan.fields))
+    frames = [tile.image for scan in acquisition.scans for tile in scan.tiles]
+    frames += [fine.image for scan in acquisition.scans for fine in scan.fields]
+    return any(isinstance(frame, Image) for frame in frames)
 
 
 def _clear(path: Path) -> None:

@@ -84,10 +84,11 @@ def report_data(
                     record.name,
                     record.specimen,
                     record.kept,
-                    record.residual_um,
-                    record.confidence,
-                    record.message or record.reason if not record.kept else "",
-                    record.true_error_px,
+                    residual_um=record.residual_um,
+                    confidence=record.confidence,
+                    reason=record.reason,
+                    message=record.message if not record.kept else "",
+                    true_error_px=record.true_error_px,
                 )
                 for record in records
             ),

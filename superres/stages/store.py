@@ -51,7 +51,7 @@ class StageFolder:
 
 
 class RunFolder:
-    """One run's folder.  `stage(name, key)` gives a stage's own; those of its other keys are out of date and removed."""
+    """One run's folder.  `stage(name, key)` gives a stage's own; those of other keys are out of date and removed."""
 
     def __init__(self, path: Path) -> None:
         self.path = path

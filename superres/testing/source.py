@@ -13,8 +13,9 @@ class SourceContract(PluginContract):
     """For subclasses of superres.api.Source.  Give options for a small acquisition: it is made three times."""
 
     def frames(self, acquisition: Acquisition) -> list[Image]:
-        scans = [frame.image.read() for scan in acquisition.scans for frame in (*scan.tiles, *scan.fields)]
-        return scans + [image for pair in acquisition.pairs for image in (pair.coarse, pair.fine)]
+        tiles = [tile.image.read() for scan in acquisition.scans for tile in scan.tiles]
+        fields = [fine.image.read() for scan in acquisition.scans for fine in scan.fields]
+        return tiles + fields + [image for pair in acquisition.pairs for image in (pair.coarse, pair.fine)]
 
     def test_gives_readable_images_with_sampling(self) -> None:
         acquisition = self.make().acquire()
