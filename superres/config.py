@@ -28,7 +28,7 @@ class Section(BaseModel):
 
 class RunSection(Section):
     output: str = Field("runs/run", min_length=1, description="run folder, relative to where the command is given")
-    seed: int = Field(0, ge=0, description="seeds simulation, initial weights, patch order and augmentation")
+    seed: int = Field(0, ge=0, description="seeds the split, the initial weights, the patch order and the augmentation")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N, for training and inference")
 
 
