@@ -1,6 +1,7 @@
 """Bright-field imaging by Abbe's method: one coherent image for every point of the condenser, summed as intensities.
 
-Scalar theory, no aberrations but defocus, hard pupil, no aplanatic factor.  `modes` holds the fast form for large scenes.
+Scalar theory, no aberrations but defocus, hard pupil, no aplanatic factor.  `modes` holds the fast form for large
+scenes.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ REFLECTED_BORDER_UM = 4.0
 def condenser_source(optics: Optics, across: int = 31) -> npt.NDArray[np.float64]:
     """Points of a uniformly filled condenser disc, (N, 2) as (y, x) in cycles/µm (direction sines over λ).
 
-    across: points along a diameter, cell centres of a square lattice (31 gives 749 points and errs by .007 in weak-object
-    contrast, 101 by .001).  Points come in exact ± pairs.
+    across: points along a diameter, cell centres of a square lattice (31 gives 749 points and errs by .007 in
+    weak-object contrast, 101 by .001).  Points come in exact ± pairs.
     """
     radius = optics.condenser_na / optics.wavelength_um
     steps = radius * (2 * np.arange(across) + 1 - across) / across
@@ -53,8 +54,8 @@ def image_bright_field(transmittance: Reals, pitch_um: float, optics: Optics, *,
                        border: Border = "reflect", workers: int = -1) -> npt.NDArray[np.float64]:
     """The intensity that an objective forms of a thin absorbing object, by direct summation over the condenser.
 
-    transmittance: (H, W) or (H, W, 3), intensity transmittance in [0, 1] sampled at pitch_um; every channel is imaged at
-    optics.wavelength_um.  The field behind the object is √transmittance (no phase).
+    transmittance: (H, W) or (H, W, 3), intensity transmittance in [0, 1] sampled at pitch_um; every channel is imaged
+    at optics.wavelength_um.  The field behind the object is √transmittance (no phase).
     source_across: see `condenser_source`; points are not snapped to the grid of frequencies.
     border: "reflect" continues the object by reflection over 4 µm, so that nothing leaks in from the opposite side;
     "periodic" repeats it.  workers: threads (−1: all cores); the result does not depend on it.
@@ -120,7 +121,8 @@ class Frame:
         return plane[top:top + self.inner[0], left:left + self.inner[1]]
 
     def window_shape(self, band_cycles_per_um: float) -> tuple[int, int]:
-        """Samples needed by an image whose spectrum ends at band_cycles_per_um: fewer than the object's where its grid is
+        """Samples needed by an image whose spectrum ends at band_cycles_per_um: fewer than the object's where its grid
+        is
         finer than that, a whole multiple of them where it is coarser (the object's grid would alias the intensity)."""
         sides = []
         for count in self.shape:
@@ -178,5 +180,6 @@ def _passed(spectrum: npt.NDArray[np.complex128], frame: Frame, point: npt.NDArr
         source_slices.append(slice(first + count // 2, last + 1 + count // 2))
         window_slices.append((bins - centre) % window[axis])
     block = spectrum[source_slices[0], source_slices[1]]
-    passed[np.ix_(window_slices[0], window_slices[1])] = block * pupil(frequencies[0][:, None], frequencies[1][None, :], optics)
+    response = pupil(frequencies[0][:, None], frequencies[1][None, :], optics)
+    passed[np.ix_(window_slices[0], window_slices[1])] = block * response
     return passed

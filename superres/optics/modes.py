@@ -19,8 +19,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import fft
 
-from superres.optics.abbe import (Border, Frame, Reals, check_transmittance, condenser_source, pupil,
-                                  resample_periodic)
+from superres.optics.abbe import Border, Frame, Reals, check_transmittance, condenser_source, pupil, resample_periodic
 from superres.optics.objective import Optics
 
 CELLS_ACROSS = 15
@@ -39,8 +38,8 @@ MODES_OUT_OF_FOCUS = 24
 class CoherentModes:
     """A few coherent systems whose intensities add up to the partially coherent image.
 
-    tables: (K, n, n) float32 or complex64, their amplitude transfer on a square lattice over ±band_cycles_per_um in both
-    axes (y, x), n odd.  The first is 1 at frequency 0 and the others are 0 there.
+    tables: (K, n, n) float32 or complex64, their amplitude transfer on a square lattice over ±band_cycles_per_um in
+    both axes (y, x), n odd.  The first is 1 at frequency 0 and the others are 0 there.
     """
 
     optics: Optics
@@ -116,7 +115,8 @@ def image_with_modes(transmittance: Reals, pitch_um: float, modes: CoherentModes
 
 def _cell_responses(optics: Optics, frequencies: tuple[Reals, Reals]) -> tuple[npt.NDArray[np.inexact],
                                                                                 npt.NDArray[np.float64]]:
-    """Mean Q_s over each cell of the condenser at the given frequencies: (cells, F), and the cells' shares of the light."""
+    """Mean Q_s over each cell of the condenser at the given frequencies: (cells, F), and the cells' shares of the
+    light."""
     points = condenser_source(optics, CELLS_ACROSS * POINTS_PER_CELL)
     reach = optics.objective_na / optics.wavelength_um
     points = points[np.hypot(points[:, 0], points[:, 1]) <= reach]
@@ -124,7 +124,8 @@ def _cell_responses(optics: Optics, frequencies: tuple[Reals, Reals]) -> tuple[n
     grid = np.clip(((points / radius + 1) / 2 * CELLS_ACROSS).astype(int), 0, CELLS_ACROSS - 1)
     labels = np.unique(grid[:, 0] * CELLS_ACROSS + grid[:, 1], return_inverse=True)[1]
     sizes = np.bincount(labels)
-    responses = np.zeros((len(sizes), len(frequencies[0])), dtype=np.float64 if optics.defocus_um == 0.0 else np.complex128)
+    dtype = np.float64 if optics.defocus_um == 0.0 else np.complex128
+    responses = np.zeros((len(sizes), len(frequencies[0])), dtype=dtype)
     for point, label in zip(points, labels, strict=True):
         reference = np.conj(pupil(point[0], point[1], optics))
         responses[label] += reference * pupil(frequencies[0] + point[0], frequencies[1] + point[1], optics)
@@ -143,4 +144,4 @@ def _interpolated(table: npt.NDArray[np.generic], rows: Reals, columns: Reals) -
 def _signed_bins(count: int) -> npt.NDArray[np.int64]:
     """Frequencies of a discrete Fourier transform of `count` samples, in its own order, without the unpaired one."""
     bins = np.rint(np.fft.fftfreq(count) * count).astype(np.int64)
-    return bins[bins != -count / 2]
+    return np.asarray(bins[bins != -count / 2])

@@ -13,9 +13,9 @@ Reals = npt.NDArray[np.float64]
 def weak_object_transfer(frequency_cycles_per_um: npt.ArrayLike, optics: Optics) -> Reals:
     """Contrast of a weak absorbing sinusoid in the in-focus image over its contrast in the object.
 
-    frequency_cycles_per_um: any shape, cycles per µm, the sign is ignored.  Returns float64 in [0, 1] of that shape: the
-    overlap of a disc of radius NA_condenser (the source) with one of radius NA_objective (the pupil) whose centres lie
-    f·λ apart, over the source's area: 1 up to (NA_o − NA_c)/λ, 0 from (NA_o + NA_c)/λ.  A condenser wider than the
+    frequency_cycles_per_um: any shape, cycles per µm, the sign is ignored.  Returns float64 in [0, 1] of that shape:
+    the overlap of a disc of radius NA_condenser (the source) with one of radius NA_objective (the pupil) whose centres
+    lie f·λ apart, over the source's area: 1 up to (NA_o − NA_c)/λ, 0 from (NA_o + NA_c)/λ.  A condenser wider than the
     objective counts as equal to it: what misses the pupil is dark field and carries no first-order contrast.
     optics.defocus_um is ignored.
     Source: Hopkins, Proc. R. Soc. Lond. A 217, 408 (1953), doi:10.1098/rspa.1953.0071.
@@ -28,7 +28,8 @@ def weak_object_transfer(frequency_cycles_per_um: npt.ArrayLike, optics: Optics)
     d = distance[partial]
     angle_small = np.arccos(np.clip((d * d + small * small - large * large) / (2 * d * small), -1, 1))
     angle_large = np.arccos(np.clip((d * d + large * large - small * small) / (2 * d * large), -1, 1))
-    kite = np.sqrt(np.clip((-d + small + large) * (d + small - large) * (d - small + large) * (d + small + large), 0, None))
+    sides = (-d + small + large) * (d + small - large) * (d - small + large) * (d + small + large)
+    kite = np.sqrt(np.clip(sides, 0, None))
     overlap = small * small * angle_small + large * large * angle_large - 0.5 * kite
     result[partial] = overlap / (np.pi * small * small)
     return np.asarray(result)
