@@ -1,0 +1,61 @@
+"""Whether the files of a scan belong together, from their headers alone."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from superres.builtin.sources.files import relative
+from superres.errors import SourceError
+from superres.io.header import RATIO_TOLERANCE, ImageHeader, required_pixel_size_um
+
+
+def common_pixel_size_um(headers: Mapping[Path, ImageHeader], given: float | None, what: str, folder: Path,
+                         ) -> tuple[float, str]:
+    """The pixel size that all files state, or the given one, and where it comes from.
+
+    Raises ImageError where a file states none, SourceError where they differ.
+    """
+    if given is not None:
+        return given, f"source.options.{what}_pixel_size_um"
+    sizes = {path: required_pixel_size_um(header, relative(path, folder)) for path, header in headers.items()}
+    first_path, first = next(iter(sizes.items()))
+    for path, size in sizes.items():
+        if abs(size - first) > RATIO_TOLERANCE * first:
+            raise SourceError(f"pixel size of {relative(path, folder)} is {size:g} µm, but "
+                              f"{relative(first_path, folder)} has {first:g} µm",
+                              hint=f"take all {what} images with one objective and camera, or set "
+                                   f"source.options.{what}_pixel_size_um")
+    return first, headers[first_path].pixel_size_origin
+
+
+def check_finer(coarse_um: float, fine_um: float) -> None:
+    """Raises SourceError if the fine pixels are larger than the coarse ones."""
+    if fine_um > coarse_um:
+        raise SourceError(f"the fine pixel size is {fine_um:g} µm, the coarse one {coarse_um:g} µm; expected fine <= "
+                          "coarse", hint="source.options.coarse and fine may be swapped, or a pixel size is wrong")
+
+
+def check_alike(slide: str, tiles: Mapping[Path, ImageHeader], fields: Mapping[Path, ImageHeader],
+                folder: Path) -> None:
+    """Tiles of a slide share shape and dtype, fields share dtype, and both the number of channels.
+
+    Raises SourceError that names the first file that differs from the first of its kind.
+    """
+    first_tile, tile = next(iter(tiles.items()))
+    for path, header in tiles.items():
+        if (header.shape, header.dtype) != (tile.shape, tile.dtype):
+            raise SourceError(f"coarse tile {relative(path, folder)} of slide '{slide}' is {header.shape} "
+                              f"{header.dtype}, but {relative(first_tile, folder)} is {tile.shape} {tile.dtype}",
+                              hint="all tiles of a slide come from one camera with one setting; move the odd one out")
+    for path, header in fields.items():
+        first_field, field = next(iter(fields.items()))
+        if header.dtype != field.dtype:
+            raise SourceError(f"fine field {relative(path, folder)} of slide '{slide}' is {header.dtype}, but "
+                              f"{relative(first_field, folder)} is {field.dtype}",
+                              hint="save all fields with the same bits")
+        if len(header.shape) != len(tile.shape):
+            colour = {2: "a single channel", 3: "RGB"}
+            raise SourceError(f"fine field {relative(path, folder)} is {colour[len(header.shape)]}, but coarse tile "
+                              f"{relative(first_tile, folder)} is {colour[len(tile.shape)]}",
+                              hint="take both with the same camera mode, or convert one")
