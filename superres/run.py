@@ -1,0 +1,397 @@
+"""One call of `Pipeline.run`: which artefact each stage needs, where it is kept, and when it is still good."""
+
+from __future__ import annotations
+
+import platform
+import shutil
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import cached_property
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from superres._version import __version__
+from superres.api.source import Acquisition, Pair
+from superres.config import STAGES, Stage
+from superres.engine import Engine
+from superres.errors import RegistrationError
+from superres.events import Events
+from superres.image import FloatArray
+from superres.io.atomic import write_json
+from superres.plan import Plan
+from superres.report.data import StageTime
+from superres.stages import acquire as acquire_stage
+from superres.stages import infer as infer_stage
+from superres.stages import register as register_stage
+from superres.stages import report as report_stage
+from superres.stages import train as train_stage
+from superres.stages.evaluate import Evaluation, evaluate, scores_json
+from superres.stages.register import Registered
+from superres.stages.split import Split, check_scale, choose_split
+from superres.stages.store import RunFolder, StageFolder, file_hash, key_of, publish
+from superres.training.loop import HISTORY_FILE, TrainingJob
+
+PLAN_FILE, SCORES_FILE, REPORT_FILE = "plan.json", "scores.json", "report.html"
+REPORTED_LIBRARIES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "opencv-contrib-python",
+    "scikit-image",
+    "pluggy",
+    "pydantic",
+    "tifffile",
+)
+
+
+@dataclass(frozen=True)
+class RunResult:
+    """What a run made.  folder: the run folder.  stages: those that are finished.  scores: as in scores.json, or
+    empty."""
+
+    folder: Path
+    stages: tuple[Stage, ...]
+    scores: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def report(self) -> Path:
+        return self.folder / REPORT_FILE
+
+    @property
+    def weights(self) -> Path:
+        return self.folder / train_stage.WEIGHTS_FILE
+
+    def summary(self) -> str:
+        """One line a score, model beside bicubic, and where the result lies."""
+        lines = []
+        for name, score in self.scores.get("summary", {}).items():
+            beside = "" if score["bicubic"] is None else f"   bicubic {score['bicubic']:.4g}"
+            lines.append(f"{name:<24} {score['model']:.4g} {score['unit']}{beside}   (n = {score['n']})")
+        lines.append(
+            f"report: {self.report}"
+            if "report" in self.stages
+            else f"finished: {', '.join(self.stages)}; results in {self.folder}"
+        )
+        return "\n".join(lines)
+
+
+class Run:
+    """The state of one call of `Pipeline.run`: artefacts are made, or read back, when a later stage needs them."""
+
+    def __init__(self, plan: Plan, folder: RunFolder, events: Events) -> None:
+        self.plan, self.folder, self.events = plan, folder, events
+        self.times: list[StageTime] = []
+        self.notes: list[str] = []
+        self.scores: dict[str, Any] = {}
+
+    def to(self, until: Stage) -> RunResult:
+        write_json(
+            self.folder.path / PLAN_FILE,
+            {
+                "superres": __version__,
+                "pipeline": self.plan.resolved(),
+                "plugins": dict(self.plan.origins),
+                "versions": self.versions,
+                "hashes": self.hashes,
+            },
+        )
+        steps: dict[Stage, Callable[[], None]] = {
+            "acquire": self._acquire,
+            "register": self._register,
+            "train": self._train,
+            "infer": self._infer,
+            "evaluate": self._evaluate,
+            "report": self._report,
+        }
+        wanted = STAGES[: STAGES.index(until) + 1]
+        self._remove_outdated_results()
+        for stage in wanted:
+            self.events.raise_if_cancelled()
+            folder, began = self.stage(stage), time.monotonic()
+            earlier = folder.finished
+            steps[stage]()
+            facts = folder.facts()
+            if not earlier:
+                facts["seconds"] = time.monotonic() - began
+                folder.finish(**facts)
+            self.times.append(StageTime(stage, facts["seconds"], "taken from an earlier run" if earlier else ""))
+        return RunResult(self.folder.path, wanted, self.scores)
+
+    def _remove_outdated_results(self) -> None:
+        """Results of other options must not lie beside this run's; weights are kept under another name (see
+        `_train`)."""
+        results: dict[Stage, str] = {
+            "register": register_stage.RECORDS,
+            "train": HISTORY_FILE,
+            "infer": infer_stage.OUTPUTS,
+            "evaluate": SCORES_FILE,
+            "report": REPORT_FILE,
+        }
+        for stage, name in results.items():
+            path = self.folder.path / name
+            if path.exists() and not self.stage(stage).finished:
+                shutil.rmtree(path) if path.is_dir() else path.unlink()
+
+    # What identifies each stage's result: its options, and the key of the stage before.
+
+    @cached_property
+    def keys(self) -> dict[Stage, str]:
+        plan, options = self.plan, self.plan.resolved()
+        acquired = key_of(
+            __version__, options["source"], plan.origins[f"source {plan.source.name}"], plan.source.fingerprint()
+        )
+        registered = key_of(
+            acquired,
+            options["register"],
+            plan.origins[f"registrar {plan.registrar.name}"],
+            str(plan.model.geometry.scale),
+        )
+        trained = key_of(
+            registered,
+            options["model"],
+            options["loss"],
+            options["train"],
+            options["split"],
+            options["run"]["seed"],
+            sorted(plan.origins.items()),
+        )
+        inferred = key_of(trained, options["infer"])
+        evaluated = key_of(inferred, options["evaluate"])
+        return {
+            "acquire": acquired,
+            "register": registered,
+            "train": trained,
+            "infer": inferred,
+            "evaluate": evaluated,
+            "report": evaluated,
+        }
+
+    def stage(self, name: Stage) -> StageFolder:
+        return self.folder.stage(name, self.keys[name])
+
+    @cached_property
+    def versions(self) -> dict[str, str]:
+        found = {
+            "superres": __version__,
+            "python": platform.python_version(),
+            "platform": f"{platform.system()} {platform.machine()}",
+        }
+        for library in REPORTED_LIBRARIES:
+            with suppress(metadata.PackageNotFoundError):
+                found[library] = metadata.version(library)
+        found.update(
+            {f"plug-in {name}": label for name, label in self.plan.origins.items() if not label.startswith("superres ")}
+        )
+        return found
+
+    @cached_property
+    def hashes(self) -> dict[str, str]:
+        return {
+            "input images and source options": self.keys["acquire"],
+            "registration": self.keys["register"],
+            "training": self.keys["train"],
+        }
+
+    # Artefacts.
+
+    @cached_property
+    def acquisition(self) -> Acquisition:
+        acquisition = acquire_stage.acquire(self.plan.source, self.stage("acquire"), self.events)
+        check_scale(acquisition, self.plan.model.geometry)
+        self._split_of(acquisition.specimens)  # ids and counts are checked before hours of registration
+        return acquisition
+
+    @cached_property
+    def registered(self) -> Registered:
+        folder, plan = self.stage("register"), self.plan
+        if folder.finished:
+            return register_stage.load(folder)
+        return register_stage.register(
+            self.acquisition,
+            plan.registrar,
+            plan.model.geometry.scale,
+            plan.config.register_.min_confidence,
+            folder,
+            self.events,
+        )
+
+    @cached_property
+    def split(self) -> Split:
+        specimens = tuple(dict.fromkeys(record.specimen for record in self.registered.records))
+        split = self._split_of(specimens)
+        kept = {pair.specimen for pair in self.registered.pairs}
+        for role, ids in (("test", split.test), ("validation", split.validation)):
+            empty = [each for each in ids if each not in kept]
+            if empty:
+                raise RegistrationError(
+                    f"no field of {role} specimen {', '.join(empty)} could be registered",
+                    reason="no-fields",
+                    hint="see registration.json, or choose other specimens in [split]",
+                )
+        return split
+
+    def _split_of(self, specimens: tuple[str, ...]) -> Split:
+        return choose_split(
+            specimens, self.plan.config.split, self.plan.config.run.seed, trains=self.plan.model.trainable
+        )
+
+    def _pairs_of(self, specimens: tuple[str, ...]) -> list[Pair]:
+        return [pair for pair in self.registered.pairs if pair.specimen in specimens]
+
+    @cached_property
+    def weights_path(self) -> Path:
+        folder, plan = self.stage("train"), self.plan
+        path = folder.path / train_stage.WEIGHTS_FILE
+        if folder.finished:
+            return path
+        self._keep_earlier_weights()
+        provenance = {
+            "versions": self.versions,
+            "seed": plan.config.run.seed,
+            "simulated": self.acquisition.simulated,
+            "source": plan.source.name,
+            "acquired": dict(self.acquisition.provenance),
+            "hashes": self.hashes,
+        }
+        if not plan.model.trainable:
+            return train_stage.describe_untrained(
+                plan.model, self.acquisition, self.registered.pairs, provenance, folder, self.events
+            )
+        job = TrainingJob(
+            plan.model,
+            plan.losses,
+            plan.config.train,
+            self._pairs_of(self.split.training),
+            self._pairs_of(self.split.validation),
+            plan.config.run.seed,
+            folder.path,
+            plan.config.run.device,
+            fingerprint=self.keys["train"],
+        )
+        return train_stage.train(job, self.acquisition, provenance, folder, self.events)
+
+    def _keep_earlier_weights(self) -> None:
+        """Weights of other settings are worth hours; they are renamed, not replaced."""
+        published = self.folder.path / train_stage.WEIGHTS_FILE
+        if published.exists():
+            kept = published.with_name(f"weights-{file_hash(published)[:8]}.safetensors")
+            published.rename(kept)
+            self._note("train", f"the weights of an earlier training are kept as {kept.name}")
+
+    @cached_property
+    def engine(self) -> Engine:
+        return Engine.load(
+            self.weights_path,
+            device=self.plan.config.run.device,
+            precision=self.plan.config.infer.precision,
+            catalog=self.plan.catalog,
+            tile_px=self.plan.config.infer.tile_px,
+        )
+
+    def _super_resolve(self, unit: FloatArray) -> FloatArray:
+        return np.asarray(self.engine(unit, events=self.events), dtype=np.float32)
+
+    @cached_property
+    def test_fields(self) -> list[infer_stage.TestField]:
+        records = {record.name: record for record in self.registered.records}
+        return [
+            infer_stage.TestField(
+                pair, np.dtype(records[pair.name].camera_dtype), records[pair.name].camera_white_level
+            )
+            for pair in self._pairs_of(self.split.test)
+        ]
+
+    @cached_property
+    def outputs(self) -> Path:
+        folder = self.stage("infer")
+        if folder.finished:
+            return folder.path / infer_stage.OUTPUTS
+        return infer_stage.infer(
+            self.test_fields,
+            self._super_resolve,
+            self.plan.model.geometry.scale,
+            self.plan.config.infer.passes,
+            folder,
+            self.events,
+        )
+
+    @cached_property
+    def evaluation(self) -> Evaluation:
+        cases = infer_stage.cases(
+            self.test_fields, self.outputs, self.plan.model.geometry.scale, self.acquisition.coarse
+        )
+        return evaluate(self.plan.evaluators, cases, self.events, total=len(self.test_fields))
+
+    # Stages: make the artefact, put it where users look.
+
+    def _acquire(self) -> None:
+        if not self.stage("acquire").finished or not self.stage("register").finished:
+            self.acquisition  # noqa: B018 - made for its effect
+
+    def _register(self) -> None:
+        records = self.stage("register").path / register_stage.RECORDS
+        try:
+            self.registered  # noqa: B018 - made for its effect
+        finally:
+            # Where every field was rejected the table of reasons is what the user needs most.
+            if records.exists():
+                self._publish(records)
+
+    def _train(self) -> None:
+        self._publish(self.weights_path)
+        history = self.weights_path.parent / HISTORY_FILE
+        if history.exists():
+            self._publish(history)
+
+    def _infer(self) -> None:
+        self._publish(self.outputs)
+
+    def _evaluate(self) -> None:
+        if not self.test_fields:
+            self._note("evaluate", "split.test is empty: nothing was measured")
+        self.scores = scores_json(self.evaluation)
+        write_json(self.folder.path / SCORES_FILE, self.scores)
+        if not self.stage("evaluate").finished:
+            self.stage("evaluate").finish(images=len(self.evaluation.images))
+
+    def _report(self) -> None:
+        from superres.report.builder import build_report
+
+        train_folder = self.stage("train")
+        hashes = {**self.hashes, "weights (SHA-256)": file_hash(self.weights_path)}
+        facts = report_stage.RunFacts(
+            self.folder.path.resolve().name,
+            datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+            str(self.engine.describe()),
+            self.plan.resolved(),
+            self.versions,
+            hashes,
+            self.times,
+            self.notes,
+        )
+        data = report_stage.report_data(
+            facts,
+            self.acquisition,
+            self.registered.records,
+            self.split,
+            train_stage.history(train_folder),
+            train_folder.facts(),
+            self.evaluation,
+            report_stage.self_feeding_pictures(self.test_fields, self.outputs, self.plan.config.infer.passes),
+        )
+        build_report(data, self.folder.path / REPORT_FILE)
+        if not self.stage("report").finished:
+            self.stage("report").finish()
+
+    def _note(self, stage: str, text: str) -> None:
+        self.notes.append(text)
+        self.events.note(stage, text)
+
+    def _publish(self, path: Path) -> None:
+        publish(path, self.folder.path / path.name)

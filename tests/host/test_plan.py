@@ -1,0 +1,131 @@
+"""A pipeline file becomes a plan, or all of its mistakes at once."""
+
+import json
+
+import pytest
+
+from superres.errors import ConfigError
+from superres.plan import load_plan, make_plan
+
+SMALL = {"source": {"plugin": "simulate", "options": {"scenes": ["builtin:ihc"]}}}
+
+
+def problems_of(tables, **more):
+    with pytest.raises(ConfigError) as caught:
+        make_plan(tables, **more)
+    return {problem.where: problem for problem in caught.value.problems}
+
+
+def test_defaults_are_the_papers():
+    config = make_plan(SMALL).config
+    assert (config.train.patch_px, config.train.batch_size, config.train.learning_rate) == (60, 64, 1e-4)
+    assert config.train.schedule == "constant"
+    plan = make_plan(SMALL)
+    assert (plan.model.name, plan.registrar.name) == ("rivenson2017", "paper")
+    assert [loss.name for loss, _ in plan.losses] == ["mse-gradient"]
+    assert [evaluator.name for evaluator in plan.evaluators] == ["ssim", "psnr", "difference-map"]
+
+
+def test_four_mistakes_are_reported_at_once_with_their_places_and_suggestions(tmp_path):
+    path = tmp_path / "pipeline.toml"
+    path.write_text("""
+[run]
+sead = 7
+[source]
+plugin = "simulate"
+options = { scenes = ["builtin:ihc"], tile_pxx = 3 }
+[model]
+plugin = "rivenson2071"
+[train]
+patch_px = 4
+[[loss]]
+plugin = "mse-gradient"
+options = { gradient_weight = -1 }
+""")
+    with pytest.raises(ConfigError) as caught:
+        load_plan(path)
+    found = {problem.where: problem for problem in caught.value.problems}
+    assert set(found) == {"run.sead", "source.options.tile_pxx", "model.plugin", "train.patch_px",
+                          "loss[0].options.gradient_weight"}
+    assert "did you mean 'seed'" in found["run.sead"].hint
+    assert "tile_px" in found["source.options.tile_pxx"].hint
+    assert "rivenson2017" in found["model.plugin"].hint
+    assert "not 4" in found["train.patch_px"].message
+    message = str(caught.value)
+    assert "5 problems" in message and str(path) in message
+
+
+@pytest.mark.parametrize(("tables", "where", "message"), [
+    ({}, "source", "missing"),
+    ({"source": {}}, "source.plugin", "missing"),
+    ({**SMALL, "train": {"steps": 5, "epochs": 3}}, "train", "steps and epochs"),
+    ({**SMALL, "train": {"patch_px": 41}}, "train.patch_px", "no whole number of fine px"),
+    ({**SMALL, "train": {"patch_stride_px": 7}}, "train.patch_stride_px", "even"),
+    ({**SMALL, "split": {"test": ["a"], "validation": ["a"]}}, "split", "in test and in validation"),
+    ({**SMALL, "split": {"test": -1}}, "split", "-1"),
+    ({**SMALL, "infer": {"precision": "fst"}}, "infer.precision", "exact"),
+    ({**SMALL, "model": {"options": {"up": 1, "down": 2}}}, "model.options", ""),
+    ({**SMALL, "loss": []}, "loss", ""),
+    ({**SMALL, "loss": [{"plugin": "l1", "factor": 0}]}, "loss[0].factor", "greater than 0"),
+    ({**SMALL, "register": {"min_confidence": 2}}, "register.min_confidence", "less than or equal to 1"),
+    ({"source": {"plugin": "simulate", "options": {"scenes": ["${SURELY_UNSET}/a.png"]}}}, "source.options.scenes",
+     "SURELY_UNSET"),
+])
+def test_each_mistake_has_its_place_and_its_message(tables, where, message):
+    found = problems_of(tables)
+    places = [place for place in found if place.startswith(where)]
+    assert places, f"{where} not in {list(found)}"
+    assert message in found[places[0]].message
+
+
+def test_overrides_take_toml_values_and_bare_words():
+    plan = make_plan(SMALL, overrides=["train.steps=5", "train.schedule=one-cycle", "run.output='runs/a b'",
+                                       "model.options.blocks=2", "source.options.scenes=['builtin:tissue']"])
+    assert plan.config.train.steps == 5 and plan.config.train.schedule == "one-cycle"
+    assert plan.output.name == "a b" and plan.model.options.blocks == 2
+
+
+def test_overrides_do_not_change_the_tables_given():
+    tables = {**SMALL, "train": {"steps": 1}}
+    make_plan(tables, overrides=["train.steps=5"])
+    assert tables["train"] == {"steps": 1}
+
+
+def test_overrides_reach_into_lists():
+    tables = {**SMALL, "loss": [{"plugin": "l1"}, {"plugin": "mse"}]}
+    plan = make_plan(tables, overrides=["loss[1].factor=0.5"])
+    assert [factor for _, factor in plan.losses] == [1.0, 0.5]
+
+
+@pytest.mark.parametrize("text", ["train.steps", "=5", "loss[3].factor=1", "run.seed.deep=1"])
+def test_a_wrong_override_is_a_problem_not_a_crash(text):
+    found = problems_of({**SMALL, "run": {"seed": 1}, "loss": [{"plugin": "l1"}]}, overrides=[text])
+    assert any(place.startswith("--set") for place in found)
+
+
+@pytest.mark.parametrize(("content", "message"), [("[run\n", "not valid TOML"), (None, "no such file"),
+                                                  (b"\xff\xfe", "cannot be read")])
+def test_a_file_that_cannot_be_read_says_why(tmp_path, content, message):
+    path = tmp_path / "pipeline.toml"
+    if content is not None:
+        path.write_bytes(content if isinstance(content, bytes) else content.encode())
+    with pytest.raises(ConfigError, match=message):
+        load_plan(path)
+
+
+def test_the_resolved_plan_writes_every_default_out_as_json():
+    resolved = make_plan(SMALL).resolved()
+    json.dumps(resolved, allow_nan=False)
+    assert resolved["model"]["options"]["base_channels"] == 32
+    assert resolved["loss"][0]["options"] == {"gradient_weight": 0.001}
+    assert resolved["register"]["plugin"] == "paper"
+
+
+def test_a_resolved_plan_is_a_plan_again():
+    first = make_plan(SMALL)
+    assert make_plan(first.resolved()).resolved() == first.resolved()
+
+
+def test_relative_paths_start_at_the_pipeline_file(tmp_path):
+    plan = make_plan({"source": {"plugin": "acquisition", "options": {"folder": "scan"}}}, base=tmp_path)
+    assert plan.source.options.folder == tmp_path / "scan"
