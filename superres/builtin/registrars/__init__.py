@@ -1,0 +1,1 @@
+"""Registrars: `paper` (default), `phase`, `identity`."""
