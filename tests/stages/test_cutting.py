@@ -1,0 +1,116 @@
+"""Cutting training pairs: the fine image must lie exactly on L times the coarse grid."""
+
+from fractions import Fraction
+
+import numpy as np
+import pytest
+
+from superres.api import Mosaic, PlacedTile, Registration
+from superres.errors import RegistrationError
+from superres.image import Image
+from superres.stages.cutting import cut_pair
+from superres.transform import Transform
+
+COARSE_UM, FINE_UM = 0.185, 0.074
+L = Fraction(5, 2)
+
+
+def pattern(y_um, x_um):
+    """Analytic intensity at any place of the object, three different channels, smooth at the fine pitch."""
+    return np.stack([0.5 + 0.15 * np.sin(1.1 * y_um + k) + 0.15 * np.cos(0.9 * x_um - k) for k in range(3)], axis=-1)
+
+
+def camera(shape, pitch, to_object, name):
+    y, x = np.meshgrid((np.arange(shape[0]) + 0.5) * pitch, (np.arange(shape[1]) + 0.5) * pitch, indexing="ij")
+    points = to_object.apply(np.stack([y, x], axis=-1))
+    return Image(pattern(points[..., 0], points[..., 1]).astype(np.float32), pitch, name=name)
+
+
+def view(rotation_deg=1.3, scale=1.004, tile_to_object=None):
+    """A coarse frame, a fine field inside it, and the true map between them."""
+    tile_to_object = tile_to_object or Transform.identity()
+    fine_to_object = Transform.similarity(scale, rotation_deg, (6.0, 7.3))
+    coarse = camera((140, 160), COARSE_UM, tile_to_object, "tile")
+    fine = camera((200, 210), FINE_UM, fine_to_object, "field")
+    return coarse, fine, tile_to_object.then(fine_to_object.inverse())
+
+
+def test_both_images_of_a_pair_show_the_same_places():
+    coarse, fine, truth = view()
+    pair, window = cut_pair("p", "s", fine, Mosaic.of(coarse), Registration(truth, 0.0, 1.0), L)
+    assert window.tile == 0
+    origin = np.array([window.top, window.left]) * COARSE_UM
+    for image, pitch in ((pair.coarse, COARSE_UM), (pair.fine, COARSE_UM / float(L))):
+        y, x = np.meshgrid((np.arange(image.height) + 0.5) * pitch, (np.arange(image.width) + 0.5) * pitch, indexing="ij")
+        expected = pattern(y + origin[0], x + origin[1])
+        # The coarse crop is stored in steps of 2e-5; the spline errs by 1e-4 at 0.08 rad a pixel near its border.
+        np.testing.assert_allclose(image.unit(), expected, atol=3e-4)
+
+
+def test_sizes_are_whole_and_l_apart():
+    coarse, fine, truth = view()
+    pair, _ = cut_pair("p", "s", fine, Mosaic.of(coarse), Registration(truth, 0.0, 1.0), L)
+    assert pair.coarse.height % 2 == 0 and pair.coarse.width % 2 == 0
+    assert pair.fine.shape_px == (pair.coarse.height * 5 // 2, pair.coarse.width * 5 // 2)
+    assert pair.fine.pixel_size_um == pytest.approx(COARSE_UM / 2.5)
+
+
+def test_nothing_outside_the_fine_image_is_invented():
+    coarse, fine, truth = view(rotation_deg=3.0)
+    pair, window = cut_pair("p", "s", fine, Mosaic.of(coarse), Registration(truth, 0.0, 1.0), L)
+    corners = np.array([(0, 0), (0, window.width), (window.height, 0), (window.height, window.width)]) * COARSE_UM
+    inside = truth.apply(corners + np.array([window.top, window.left]) * COARSE_UM)
+    assert inside.min() >= 0
+    assert (inside <= np.array(fine.size_um)).all()
+    assert pair.fine.unit().min() > 0.1  # the fill value 0 would show
+
+
+def test_the_frame_in_which_the_field_lies_deepest_is_taken():
+    coarse, fine, truth = view()
+    shifted = camera((140, 160), COARSE_UM, Transform.shift(0.5, 0.3), "better")
+    mosaic = Mosaic((PlacedTile(coarse, Transform.identity()), PlacedTile(shifted, Transform.shift(0.5, 0.3))),
+                    (200, 200), COARSE_UM)
+    pair, window = cut_pair("p", "s", fine, mosaic, Registration(truth, 0.0, 1.0), L)
+    assert mosaic.tiles[window.tile].name == "better"
+    origin = np.array([window.top, window.left]) * COARSE_UM + (0.5, 0.3)
+    y, x = np.meshgrid((np.arange(pair.coarse.height) + 0.5) * COARSE_UM + origin[0],
+                       (np.arange(pair.coarse.width) + 0.5) * COARSE_UM + origin[1], indexing="ij")
+    np.testing.assert_allclose(pair.coarse.unit(), pattern(y, x), atol=3e-5)
+
+
+def test_across_a_seam_the_mosaic_is_read():
+    """Two frames that each hold half of the field; the pair must still show the analytic pattern."""
+    _, fine, truth = view(rotation_deg=0.0, scale=1.0)
+    left = camera((140, 90), COARSE_UM, Transform.identity(), "left")
+    right = camera((140, 90), COARSE_UM, Transform.shift(0, 70 * COARSE_UM), "right")
+    mosaic = Mosaic((PlacedTile(left, Transform.identity()), PlacedTile(right, Transform.shift(0, 70 * COARSE_UM))),
+                    (140, 160), COARSE_UM)
+    pair, window = cut_pair("p", "s", fine, mosaic, Registration(truth, 0.0, 1.0), L)
+    assert window.tile is None
+    y, x = np.meshgrid((np.arange(pair.coarse.height) + 0.5 + window.top) * COARSE_UM,
+                       (np.arange(pair.coarse.width) + 0.5 + window.left) * COARSE_UM, indexing="ij")
+    np.testing.assert_allclose(pair.coarse.unit(), pattern(y, x), atol=2e-3)
+
+
+def test_the_flat_field_is_divided_out_of_the_camera_pixels():
+    coarse, fine, truth = view()
+    shading = np.linspace(0.8, 1.2, 140, dtype=np.float32)[:, None] * np.ones((1, 160), np.float32)
+    dimmed = coarse.with_pixels(coarse.pixels * shading[:, :, None])
+    mosaic = Mosaic((PlacedTile(dimmed, Transform.identity()),), (140, 160), COARSE_UM, shading)
+    plain, _ = cut_pair("p", "s", fine, Mosaic.of(coarse), Registration(truth, 0.0, 1.0), L)
+    flattened, _ = cut_pair("p", "s", fine, mosaic, Registration(truth, 0.0, 1.0), L)
+    np.testing.assert_allclose(flattened.coarse.unit(), plain.coarse.unit(), atol=5e-5)
+
+
+def test_a_field_beside_the_scan_is_refused():
+    coarse, fine, _ = view()
+    with pytest.raises(RegistrationError, match="inside the scan") as caught:
+        cut_pair("p", "s", fine, Mosaic.of(coarse), Registration(Transform.shift(-24, -28), 0.0, 1.0), L)
+    assert caught.value.reason == "too-small"
+
+
+def test_the_colour_profile_goes_along():
+    coarse, fine, truth = view()
+    profiled = Image(coarse.pixels, COARSE_UM, icc_profile=b"profile")
+    pair, _ = cut_pair("p", "s", fine, Mosaic.of(profiled), Registration(truth, 0.0, 1.0), L)
+    assert pair.coarse.icc_profile == b"profile"
