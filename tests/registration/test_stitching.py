@@ -1,0 +1,232 @@
+"""Stitching against exact truth: places, flat field, pieces, blank tiles, wrong nominal places."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from tests.registration.specimens import COARSE_UM, Slide, layout_rmse_px, speckle
+from superres.api import Tile
+from superres.builtin.registrars.identity import IdentityRegistrar
+from superres.errors import ImageError, RegistrationError
+from superres.image import Image
+from superres.registration.layout import Layout, stitch
+
+
+@pytest.fixture(scope="module")
+def slide() -> Slide:
+    return Slide(speckle(1, 1800))
+
+
+@pytest.fixture(scope="module")
+def scan(slide: Slide) -> tuple[list[Tile], np.ndarray]:
+    """9 tiles as a microscope gives them: 15 % overlap, jitter, a turned camera, a wrong pitch, noise and vignetting."""
+    return slide.scan(3, 3, 256, 0.15, jitter_px=4, rotation_deg=0.3, noise=0.01, vignette=0.1, pitch_error=0.004)
+
+
+def lay(tiles: list[Tile], overlap: float | None = None) -> Layout:
+    return stitch([t.image for t in tiles], [t.position_um for t in tiles], [t.grid for t in tiles], overlap)
+
+
+def by_grid(tiles: list[Tile]) -> list[Tile]:
+    return [replace(t, position_um=None) for t in tiles]
+
+
+def unknown(tiles: list[Tile]) -> list[Tile]:
+    return [replace(t, position_um=None, grid=None) for t in tiles]
+
+
+@pytest.mark.parametrize("known", ["stage", "grid", "grid and overlap", "nothing"])
+def test_tiles_lie_where_they_were_taken(scan: tuple[list[Tile], np.ndarray], known: str) -> None:
+    """The bar is the project's for the harder grid, 0.05 px; noise alone allows about 0.01."""
+    tiles, true = scan
+    order = np.random.default_rng(3).permutation(len(tiles))
+    tiles, true = [tiles[i] for i in order], true[order]
+    given = tiles if known == "stage" else unknown(tiles) if known == "nothing" else by_grid(tiles)
+    layout = lay(given, 0.15 if known == "grid and overlap" else None)
+    assert layout_rmse_px(np.array(layout.origins_px), true) <= 0.05
+    assert all(layout.linked)
+    assert min(origin[0] for origin in layout.origins_px) == min(origin[1] for origin in layout.origins_px) == 0
+
+
+def test_strong_vignette_and_noise(slide: Slide) -> None:
+    """The vignette grid of the registration study: 10 % overlap, 35 % vignette, noise 5/255; bar 0.05 px."""
+    tiles, true = slide.scan(3, 3, 256, 0.10, jitter_px=6, noise=0.02, vignette=0.35, seed=4)
+    assert layout_rmse_px(np.array(lay(tiles).origins_px), true) <= 0.05
+
+
+def test_flat_field_is_the_vignette(scan: tuple[list[Tile], np.ndarray]) -> None:
+    """Within 0.5 % of the lens's true fall-off (its own spread is 2.2 %)."""
+    layout = lay(scan[0])
+    assert layout.flat_field is not None
+    y = (np.arange(256) + 0.5) / 256 - 0.5
+    x = (np.arange(256) + 0.5) / 256 - 0.47
+    true = 1 - 0.1 * 2 * (y[:, None] ** 2 + x[None] ** 2)
+    true /= true.mean()
+    assert layout.flat_field.shape == (256, 256, 3)
+    assert np.sqrt(((layout.flat_field - true[..., None]) ** 2).mean()) < 0.005
+
+
+def test_even_illumination_leaves_tissue_alone(slide: Slide) -> None:
+    """Without shading the correction stays within 0.5 % although the tissue itself varies by tens of percent."""
+    layout = lay(slide.scan(3, 3, 256, 0.15, jitter_px=4, noise=0.01, seed=2)[0])
+    if layout.flat_field is not None:
+        assert np.abs(layout.flat_field - 1).max() < 0.005
+
+
+def test_two_tiles_get_no_flat_field(slide: Slide) -> None:
+    layout = lay(slide.scan(1, 2, 200, 0.15, jitter_px=2, vignette=0.1)[0])
+    assert layout.flat_field is None
+    assert "none" in str(layout.notes["flat field"])
+
+
+def test_notes_tell_camera_rotation_and_true_pitch(slide: Slide) -> None:
+    """Without jitter both follow from the solved places: 0.3 degrees, and a stage that steps 0.4 % too far."""
+    tiles, _ = slide.scan(3, 3, 256, 0.15, jitter_px=0.0, rotation_deg=0.3, pitch_error=0.004)
+    notes = lay(tiles).notes
+    assert notes["camera rotation against the stage (degrees)"] == pytest.approx(0.3, abs=0.005)
+    assert notes["pixel size by the stage (µm)"] == pytest.approx(COARSE_UM / 1.004, rel=1e-4)
+
+
+def test_single_tile() -> None:
+    image = Image(np.full((40, 50), 9, np.uint8), 0.2, name="alone")
+    layout = stitch([image], [None], [None])
+    assert layout.origins_px == ((0.0, 0.0),) and layout.shape_px == (40, 50)
+
+
+def blank(tile: Tile, seed: int = 0) -> Tile:
+    shape = tile.image.read().pixels.shape
+    noise = 0.95 * 255 + 2.5 * np.random.default_rng(seed).standard_normal(shape)
+    return replace(tile, image=Image(np.rint(noise).clip(0, 255).astype(np.uint8), COARSE_UM, name=tile.name))
+
+
+def test_blank_tile_is_placed_by_its_nominal_position_and_listed(scan: tuple[list[Tile], np.ndarray]) -> None:
+    """It lands within the stage's own error (4 px jitter on each axis) and pulls no other tile."""
+    tiles, true = list(scan[0]), scan[1]
+    tiles[4] = blank(tiles[4])
+    layout = lay(tiles)
+    assert not layout.linked[4] and layout.residuals_um[4] is None
+    assert layout.notes["placed by nominal position only"] == tiles[4].name
+    others = [i for i in range(9) if i != 4]
+    found = np.array(layout.origins_px)
+    assert layout_rmse_px(found[others], true[others]) <= 0.05
+    assert np.abs((found - true)[4] - (found - true)[others].mean(axis=0)).max() < 9
+
+
+def test_blank_tile_without_positions_fills_the_hole(scan: tuple[list[Tile], np.ndarray]) -> None:
+    tiles, true = unknown(scan[0]), scan[1]
+    tiles[4] = blank(tiles[4])
+    found = np.array(lay(tiles).origins_px)
+    assert np.abs((found - true)[4] - (found - true)[[0, 8]].mean(axis=0)).max() < 30
+
+
+def test_mostly_blank_scan_is_refused(scan: tuple[list[Tile], np.ndarray]) -> None:
+    tiles = [blank(t, i) if i > 2 else t for i, t in enumerate(scan[0])]
+    with pytest.raises(RegistrationError, match="6 of 9 tiles show no structure") as caught:
+        lay(tiles)
+    assert caught.value.reason == "blank"
+
+
+@pytest.mark.parametrize("positions", [True, False])
+def test_pieces_of_different_places_are_listed(slide: Slide, positions: bool) -> None:
+    """Two tiles of one place and two of another, said to be neighbours."""
+    near = slide.scan(1, 2, 200, 0.15, jitter_px=2)[0]
+    far = [Tile(slide.coarse((400.0, 300.0 + 170 * c), (200, 200), name=f"r1c{c}"), (170 * COARSE_UM, 170 * c * COARSE_UM), (1, c))
+           for c in range(2)]
+    tiles = near + far if positions else unknown(near + far)
+    with pytest.raises(RegistrationError) as caught:
+        lay(tiles)
+    assert caught.value.reason == "disconnected"
+    assert "[r0c0, r0c1]; [r1c0, r1c1]" in caught.value.message
+    if positions:
+        assert "no match between r0c0–r1c0" in caught.value.message
+
+
+def test_shift_beyond_the_bound_names_the_overlap_to_set(slide: Slide) -> None:
+    """Tiles overlap by 30 % but the pipeline says 10 %."""
+    tiles = by_grid(slide.scan(2, 2, 200, 0.30, jitter_px=1)[0])
+    with pytest.raises(RegistrationError, match="more than the search allows") as caught:
+        lay(tiles, 0.10)
+    assert caught.value.reason == "out-of-bound"
+    assert "set overlap = 0.3" in caught.value.hint or "set overlap = 0.29" in caught.value.hint
+
+
+def test_stage_axis_against_the_camera_is_recognised(slide: Slide) -> None:
+    tiles = slide.scan(2, 2, 200, 0.15, jitter_px=1)[0]
+    turned = [replace(t, position_um=(-t.position_um[0], t.position_um[1])) for t in tiles if t.position_um]
+    with pytest.raises(RegistrationError) as caught:
+        lay(turned)
+    assert caught.value.reason == "out-of-bound" and "change the sign of y" in caught.value.hint
+
+
+def test_unequal_tiles_are_refused() -> None:
+    a, b = (Image(np.zeros((40, width), np.uint8), 0.2, name=name) for width, name in ((50, "a"), (51, "b")))
+    with pytest.raises(ImageError, match="tile 'b' is \\(40, 51\\) px"):
+        stitch([a, b], [None, None], [None, None])
+    with pytest.raises(ImageError, match="0.3 µm/px"):
+        stitch([a, Image(a.pixels, 0.3, name="c")], [None, None], [None, None])
+
+
+def test_inputs_stay_untouched_and_runs_agree(scan: tuple[list[Tile], np.ndarray]) -> None:
+    before = [t.image.read().pixels.copy() for t in scan[0]]
+    first, second = lay(scan[0]), lay(scan[0])
+    assert first.origins_px == second.origins_px
+    assert all(np.array_equal(a, t.image.read().pixels) for a, t in zip(before, scan[0], strict=True))
+
+
+def test_mosaic_shows_the_slide(scan: tuple[list[Tile], np.ndarray], slide: Slide) -> None:
+    """A region across seams equals the slide at the same sub-pixel place, after the camera's shading is taken out.
+
+    The bar is the noise of one frame (0.01) plus half a per cent for the flat field's scale.
+    """
+    tiles, true = scan
+    mosaic = IdentityRegistrar().assemble(tiles)
+    shift = np.mean(true - np.array([t.to_mosaic.matrix[:2, 2] / COARSE_UM for t in mosaic.tiles]), axis=0)
+    region = mosaic.read(150, 160, 150, 140)
+    expected = slide.coarse((150 + shift[0], 160 + shift[1]), (150, 140)).unit()
+    gain = (region.pixels * expected).sum() / (expected ** 2).sum()
+    assert np.sqrt(((region.pixels / gain - expected) ** 2).mean()) < 0.013
+    apart = mosaic.read(200, 210, 60, 50).pixels
+    np.testing.assert_allclose(apart, region.pixels[50:110, 50:100], atol=1e-6)
+
+
+def test_outside_the_tiles_is_zero_and_one_frame_comes_back_exactly() -> None:
+    from superres.api import Mosaic
+
+    pixels = np.random.default_rng(0).integers(1, 255, (30, 40, 3), dtype=np.uint8)
+    mosaic = Mosaic.of(Image(pixels, 0.2))
+    read = mosaic.read(-5, 10, 20, 50).pixels
+    np.testing.assert_array_equal(read[:5], 0)
+    np.testing.assert_array_equal(read[:, 30:], 0)
+    np.testing.assert_allclose(read[5:, :30], pixels[:15, 10:] / np.float32(255), atol=1e-6)
+
+
+def test_published_positions_of_a_real_mosaic(shared_data: Path) -> None:
+    """tiles_sem: offsets within 1.5 px of the published ones, which are themselves good to about 1 px."""
+    truth = json.loads((shared_data / "tiles_sem/truth.json").read_text())["coords"]
+    images = [Image(cv2.imread(str(shared_data / "tiles_sem" / name), cv2.IMREAD_GRAYSCALE), 1.0, name=name) for name in truth]
+    published = np.array(list(truth.values()))
+    for cells in ([(int(name[8]), int(name[3])) for name in truth], [None] * len(truth)):
+        found = np.array(stitch(images, [None] * len(truth), cells).origins_px)
+        assert np.abs((found - found[0]) - (published - published[0])).max() < 1.5
+
+
+def test_real_neighbouring_tiles(shared_data: Path) -> None:
+    """tiles_tma: pair_1 lies about (−2, 461) from pair_0."""
+    images = [Image(cv2.imread(str(shared_data / f"tiles_tma/pair_{i}.png"), cv2.IMREAD_GRAYSCALE), 0.5, name=f"{i}")
+              for i in range(2)]
+    origins = np.array(stitch(images, [None] * 2, [None] * 2).origins_px)
+    assert np.abs(origins[1] - origins[0] - (-2, 461)).max() <= 1.0
+
+
+@pytest.mark.slow
+def test_hundred_tiles_of_unknown_order(tmp_path: Path) -> None:
+    tiles, true = Slide(speckle(5, 5200)).scan(9, 9, 256, 0.15, jitter_px=4, noise=0.01, vignette=0.1)
+    order = np.random.default_rng(0).permutation(len(tiles))
+    layout = lay(unknown([tiles[i] for i in order]))
+    assert layout_rmse_px(np.array(layout.origins_px), true[order]) <= 0.05
