@@ -41,7 +41,9 @@ def test_both_images_of_a_pair_show_the_same_places():
     assert window.tile == 0
     origin = np.array([window.top, window.left]) * COARSE_UM
     for image, pitch in ((pair.coarse, COARSE_UM), (pair.fine, COARSE_UM / float(L))):
-        y, x = np.meshgrid((np.arange(image.height) + 0.5) * pitch, (np.arange(image.width) + 0.5) * pitch, indexing="ij")
+        y, x = np.meshgrid(
+            (np.arange(image.height) + 0.5) * pitch, (np.arange(image.width) + 0.5) * pitch, indexing="ij"
+        )
         expected = pattern(y + origin[0], x + origin[1])
         # The coarse crop is stored in steps of 2e-5; the spline errs by 1e-4 at 0.08 rad a pixel near its border.
         np.testing.assert_allclose(image.unit(), expected, atol=3e-4)
@@ -68,13 +70,19 @@ def test_nothing_outside_the_fine_image_is_invented():
 def test_the_frame_in_which_the_field_lies_deepest_is_taken():
     coarse, fine, truth = view()
     shifted = camera((140, 160), COARSE_UM, Transform.shift(0.5, 0.3), "better")
-    mosaic = Mosaic((PlacedTile(coarse, Transform.identity()), PlacedTile(shifted, Transform.shift(0.5, 0.3))),
-                    (200, 200), COARSE_UM)
+    mosaic = Mosaic(
+        (PlacedTile(coarse, Transform.identity()), PlacedTile(shifted, Transform.shift(0.5, 0.3))),
+        (200, 200),
+        COARSE_UM,
+    )
     pair, window = cut_pair("p", "s", fine, mosaic, Registration(truth, 0.0, 1.0), L)
     assert mosaic.tiles[window.tile].name == "better"
     origin = np.array([window.top, window.left]) * COARSE_UM + (0.5, 0.3)
-    y, x = np.meshgrid((np.arange(pair.coarse.height) + 0.5) * COARSE_UM + origin[0],
-                       (np.arange(pair.coarse.width) + 0.5) * COARSE_UM + origin[1], indexing="ij")
+    y, x = np.meshgrid(
+        (np.arange(pair.coarse.height) + 0.5) * COARSE_UM + origin[0],
+        (np.arange(pair.coarse.width) + 0.5) * COARSE_UM + origin[1],
+        indexing="ij",
+    )
     np.testing.assert_allclose(pair.coarse.unit(), pattern(y, x), atol=3e-5)
 
 
@@ -83,12 +91,18 @@ def test_across_a_seam_the_mosaic_is_read():
     _, fine, truth = view(rotation_deg=0.0, scale=1.0)
     left = camera((140, 90), COARSE_UM, Transform.identity(), "left")
     right = camera((140, 90), COARSE_UM, Transform.shift(0, 70 * COARSE_UM), "right")
-    mosaic = Mosaic((PlacedTile(left, Transform.identity()), PlacedTile(right, Transform.shift(0, 70 * COARSE_UM))),
-                    (140, 160), COARSE_UM)
+    mosaic = Mosaic(
+        (PlacedTile(left, Transform.identity()), PlacedTile(right, Transform.shift(0, 70 * COARSE_UM))),
+        (140, 160),
+        COARSE_UM,
+    )
     pair, window = cut_pair("p", "s", fine, mosaic, Registration(truth, 0.0, 1.0), L)
     assert window.tile is None
-    y, x = np.meshgrid((np.arange(pair.coarse.height) + 0.5 + window.top) * COARSE_UM,
-                       (np.arange(pair.coarse.width) + 0.5 + window.left) * COARSE_UM, indexing="ij")
+    y, x = np.meshgrid(
+        (np.arange(pair.coarse.height) + 0.5 + window.top) * COARSE_UM,
+        (np.arange(pair.coarse.width) + 0.5 + window.left) * COARSE_UM,
+        indexing="ij",
+    )
     np.testing.assert_allclose(pair.coarse.unit(), pattern(y, x), atol=2e-3)
 
 

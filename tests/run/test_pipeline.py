@@ -1,0 +1,276 @@
+"""Runs from end to end on small drawn specimens: results, resume, refusal, and what is left behind."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pytest
+
+import superres
+from superres.api import Acquisition, PluginOptions, Registrar, Registration, Source
+from superres.catalog import Catalog
+from superres.errors import Cancelled, RegistrationError, SourceError, StorageError
+from superres.events import Events
+from superres.hookspecs import hookimpl
+from superres.io.images import read_image
+from superres.io.weights import read_weights
+from superres.plan import make_plan
+from superres.stages.store import RunFolder
+from superres.transform import Transform
+from tests.run.specimens import FINE_UM, drawn_scan
+
+TINY = {
+    "source": {"plugin": "drawn"},
+    "register": {"plugin": "known"},
+    "model": {"plugin": "rivenson2017", "options": {"base_channels": 6, "blocks": 1, "alpha": 2}},
+    "train": {"patch_px": 16, "batch_size": 4, "steps": 6, "validate_every": 3},
+    "split": {"test": ["drawn-0"], "validation": ["drawn-1"]},
+}
+
+
+class DrawnSource(Source):
+    name = "drawn"
+    summary = "three drawn specimens"
+
+    class Options(PluginOptions):
+        specimens: int = 3
+
+    acquired = 0
+
+    def acquire(self):
+        type(self).acquired += 1
+        return Acquisition(
+            tuple(drawn_scan(number) for number in range(self.options.specimens)),
+            simulated="drawn specimens without optics",
+        )
+
+
+class KnownRegistrar(Registrar):
+    """Reads the true place off the field's name: these tests are about the run, not about registration."""
+
+    name = "known"
+    summary = "for tests"
+
+    class Options(PluginOptions):
+        refuse: str = ""
+
+    def register(self, fine, coarse, guess=None):
+        if self.options.refuse and self.options.refuse in fine.name:
+            raise RegistrationError(f"'{fine.name}' is blank", reason="blank")
+        top, left = (int(part) for part in fine.name.split("_")[-2:])
+        return Registration(Transform.shift(-top * FINE_UM, -left * FINE_UM), 0.001, 0.9)
+
+
+class Hooks:
+    @hookimpl
+    def superres_sources(self):
+        return [DrawnSource]
+
+    @hookimpl
+    def superres_registrars(self):
+        return [KnownRegistrar]
+
+
+def plan(folder, *overrides):
+    catalog = Catalog.builtin()
+    catalog.register(Hooks(), distribution="tests", version="1")
+    return make_plan({**TINY, "run": {"output": str(folder), "seed": 3}}, overrides=overrides, catalog=catalog)
+
+
+def run(folder, *overrides, until="report", resume=True, events=None):
+    return superres.Pipeline(plan(folder, *overrides), events=events).run(until=until, resume=resume)
+
+
+class Notes(Events):
+    def __init__(self):
+        super().__init__()
+        self.texts = []
+
+    def note(self, stage, text):
+        self.texts.append(f"{stage}: {text}")
+
+
+def test_a_run_leaves_every_result_that_is_promised(tmp_path):
+    result = run(tmp_path / "run")
+    folder = result.folder
+    names = {path.name for path in folder.iterdir()}
+    assert {
+        "plan.json",
+        "registration.json",
+        "weights.safetensors",
+        "history.csv",
+        "outputs",
+        "scores.json",
+        "report.html",
+        "work",
+    } == names
+    scores = json.loads((folder / "scores.json").read_text())
+    assert {"ssim", "psnr"} <= {name.split("-")[0] for name in scores["summary"]}
+    assert all(score["bicubic"] is not None for name, score in scores["summary"].items() if name.startswith("ssim"))
+    outputs = list((folder / "outputs").glob("*.tif"))
+    assert len(outputs) == 2
+    image = read_image(outputs[0])
+    assert image.pixels.dtype == np.uint8 and image.pixel_size_um == pytest.approx(0.074)
+    weights = read_weights(result.weights)
+    assert weights.plugin == "rivenson2017" and weights.coarse_pixel_size_um == 0.185
+    assert weights.provenance["simulated"] == "drawn specimens without optics"
+    assert np.linalg.eigvalsh(weights.optical_density_covariance).min() >= 0
+    page = (folder / "report.html").read_text()
+    assert "drawn specimens without optics" in page and "drawn-0" in page
+    saved = json.loads((folder / "plan.json").read_text())
+    assert saved["pipeline"]["train"]["learning_rate"] == 1e-4 and saved["versions"]["superres"] == superres.__version__
+
+
+def test_a_second_run_computes_nothing_again(tmp_path):
+    run(tmp_path / "run")
+    DrawnSource.acquired = 0
+    before = (tmp_path / "run" / "weights.safetensors").read_bytes()
+    run(tmp_path / "run")
+    assert DrawnSource.acquired == 0
+    assert (tmp_path / "run" / "weights.safetensors").read_bytes() == before
+
+
+def test_a_later_option_keeps_the_earlier_stages(tmp_path):
+    run(tmp_path / "run")
+    DrawnSource.acquired = 0
+    notes = Notes()
+    run(tmp_path / "run", "train.steps=4", events=notes)
+    assert DrawnSource.acquired == 0
+    kept = list((tmp_path / "run").glob("weights-*.safetensors"))
+    assert len(kept) == 1 and any(kept[0].name in text for text in notes.texts)
+    assert read_weights(tmp_path / "run" / "weights.safetensors").provenance["training"]["steps"] == 4
+
+
+def test_fresh_forgets_everything(tmp_path):
+    run(tmp_path / "run", until="acquire")
+    DrawnSource.acquired = 0
+    run(tmp_path / "run", until="acquire", resume=False)
+    assert DrawnSource.acquired == 1
+
+
+def test_until_stops_after_the_named_stage(tmp_path):
+    result = run(tmp_path / "run", until="register")
+    assert result.stages == ("acquire", "register")
+    assert (result.folder / "registration.json").exists() and not (result.folder / "weights.safetensors").exists()
+
+
+def test_results_of_other_options_do_not_stay_beside_a_failed_run(tmp_path):
+    run(tmp_path / "run")
+    with pytest.raises(RegistrationError):
+        run(tmp_path / "run", "register.options.refuse=drawn")
+    names = {path.name for path in (tmp_path / "run").iterdir()}
+    assert not names & {"scores.json", "report.html", "outputs", "history.csv"}
+
+
+def test_a_rejected_field_is_listed_with_its_reason_and_never_trained_on(tmp_path):
+    notes = Notes()
+    result = run(tmp_path / "run", "register.options.refuse=drawn-2_f0", events=notes)
+    rows = json.loads((result.folder / "registration.json").read_text())["pairs"]
+    rejected = [row for row in rows if not row["kept"]]
+    assert [row["reason"] for row in rejected] == ["blank"] and rejected[0]["name"].startswith("drawn-2_f0")
+    assert any("rejected (blank)" in text for text in notes.texts)
+    assert "blank" in (result.folder / "report.html").read_text()
+
+
+def test_if_every_field_is_rejected_the_reasons_are_in_the_error_and_in_the_table(tmp_path):
+    with pytest.raises(RegistrationError, match="none of 6 fine fields .*6 × blank"):
+        run(tmp_path / "run", "register.options.refuse=drawn")
+    rows = json.loads((tmp_path / "run" / "registration.json").read_text())["pairs"]
+    assert len(rows) == 6 and not any(row["kept"] for row in rows)
+
+
+def test_low_confidence_is_a_rejection(tmp_path):
+    with pytest.raises(RegistrationError, match="low-confidence"):
+        run(tmp_path / "run", "register.min_confidence=0.95")
+
+
+def test_fewer_specimens_than_the_split_needs_is_said_before_registration(tmp_path):
+    with pytest.raises(SourceError, match="too few"):
+        run(tmp_path / "run", "source.options.specimens=2", "split.test=1", "split.validation=1")
+    assert not (tmp_path / "run" / "registration.json").exists()
+
+
+def test_a_scale_that_the_model_does_not_make_is_said_before_registration(tmp_path):
+    with pytest.raises(SourceError, match="L = 4/2"):
+        run(tmp_path / "run", "model.options.up=4")
+
+
+def test_an_untrained_model_skips_training_and_says_so(tmp_path):
+    notes = Notes()
+    result = run(tmp_path / "run", "model={plugin='bicubic'}", events=notes)
+    assert any("training is skipped" in text for text in notes.texts)
+    for name, score in result.scores["summary"].items():
+        if name.startswith("ssim"):
+            # The model is bicubic itself; only the last grey level of 8 bits may differ.
+            assert score["model"] == pytest.approx(score["bicubic"], abs=1e-4)
+
+
+def test_self_feeding_writes_every_pass_with_its_own_pixel_size(tmp_path):
+    result = run(tmp_path / "run", "infer.passes=2")
+    second = sorted((result.folder / "outputs").glob("*_pass2.tif"))
+    assert len(second) == 2
+    first = read_image(second[0].with_name(second[0].name.replace("_pass2", "")))
+    again = read_image(second[0])
+    assert again.pixel_size_um == pytest.approx(0.185 / 6.25, rel=1e-4)
+    assert again.shape_px == tuple(int(np.ceil(2.5 * side)) for side in first.shape_px)
+
+
+def test_cancelling_keeps_the_work_and_the_next_run_ends_the_same(tmp_path):
+    class StopsInTraining(Events):
+        def progress(self, progress):
+            if progress.stage == "train" and progress.done == 4:
+                self.cancel()
+
+    with pytest.raises(Cancelled):
+        run(tmp_path / "stopped", events=StopsInTraining())
+    assert not (tmp_path / "stopped" / "weights.safetensors").exists()
+    stopped = read_weights(run(tmp_path / "stopped").weights)
+    straight = read_weights(run(tmp_path / "straight").weights)
+    assert all(np.array_equal(stopped.tensors[name], straight.tensors[name]) for name in straight.tensors)
+
+
+def test_two_processes_cannot_share_a_run_folder(tmp_path):
+    with RunFolder(tmp_path).locked(), pytest.raises(StorageError, match=f"process {os.getpid()}"):
+        run(tmp_path)
+
+
+def test_a_folder_that_cannot_be_made_is_said(tmp_path):
+    (tmp_path / "file").write_text("in the way")
+    with pytest.raises(StorageError, match="cannot write"):
+        run(tmp_path / "file" / "run")
+
+
+KILLED = """
+import sys
+from tests.run.test_pipeline import run
+run(sys.argv[1], "train.steps=60", "train.checkpoint_every=5")
+"""
+
+
+def test_kill_9_in_training_then_the_same_command_ends_with_the_same_bits(tmp_path, project_root):
+    child = subprocess.Popen([sys.executable, "-c", KILLED, str(tmp_path / "killed")], cwd=project_root)
+    checkpoints = (tmp_path / "killed" / "work").glob
+    give_up = time.monotonic() + 60
+    while not list(checkpoints("train-*/checkpoint.safetensors")) and time.monotonic() < give_up:
+        time.sleep(0.01)
+    child.send_signal(signal.SIGKILL)
+    child.wait()
+    for name in ("killed", "straight"):
+        subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / name)], cwd=project_root, check=True)
+    killed, straight = (read_weights(tmp_path / name / "weights.safetensors") for name in ("killed", "straight"))
+    assert killed.provenance["training"]["steps"] == 60
+    assert all(np.array_equal(killed.tensors[name], straight.tensors[name]) for name in straight.tensors)
+    assert not list((tmp_path / "killed").glob(".*")), "temporary files were left behind"
+
+
+def test_an_embedding_program_keeps_its_random_state_and_threads(tmp_path):
+    import torch
+
+    torch.manual_seed(11)
+    before, threads = torch.get_rng_state(), torch.get_num_threads()
+    run(tmp_path / "run")
+    assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
