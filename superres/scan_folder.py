@@ -157,11 +157,11 @@ def _named(what: str, slide: str, items: Sequence[_Frame]) -> Iterator[tuple[str
 
 
 def file_stem(name: str) -> str:
-    """A file name without the suffix of an image format: `a.ome.tif` → `a`, `tile 1.5` stays."""
-    path = PurePosixPath(name)
-    if path.suffix.lower() not in IMAGE_SUFFIXES:
+    """A name or path without the suffix of an image format: `s/a.ome.tif` → `s/a`; `tile 1.5` stays."""
+    suffix = PurePosixPath(name).suffix
+    if suffix.lower() not in IMAGE_SUFFIXES:
         return name
-    stem = path.stem
+    stem = name.removesuffix(suffix)
     return stem[:-4] if stem.lower().endswith(".ome") else stem
 
 

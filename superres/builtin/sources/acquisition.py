@@ -114,6 +114,9 @@ class AcquisitionSource(Source):
         fine_um, fine_origin = common_pixel_size_um(fine_headers, options.fine_pixel_size_um, "fine", folder)
         check_finer(coarse_um, fine_um)
         slides = self._by_slide(coarse, fine)
+        if description is not None:  # slides in the order in which they were scanned
+            order = {slide: number for number, slide in enumerate(description.overlaps)}
+            slides = dict(sorted(slides.items(), key=lambda each: order.get(each[0], len(order))))
         for slide, (tiles, fields) in slides.items():
             check_alike(slide, {path: coarse_headers[path] for path in tiles},
                         {path: fine_headers[path] for path in fields}, folder)
@@ -156,7 +159,7 @@ class AcquisitionSource(Source):
         options = self.options
         coarse = find_images(options.folder, options.coarse, "coarse tiles", "coarse")
         fine = find_images(options.folder, options.fine, "fine fields", "fine")
-        both = sorted(set(coarse) & set(fine))
+        both = [path for path in coarse if path in set(fine)]
         if both:
             raise SourceError(f"{relative(both[0], options.folder)} matches both source.options.coarse and fine "
                               f"({len(both)} files do)", hint="make the patterns narrower")

@@ -44,7 +44,7 @@ class PairsSource(Source):
                                         description="glob pattern or patterns of the coarse images, relative to folder")
         fine: tuple[str, ...] = Field(("fine/**/*",), min_length=1, description="the same for the fine images")
         key: str | None = Field(None, description="regular expression on a file's path with (?P<key>...), equal for "
-                                "both files of a pair; default: the path below the pattern's fixed part, without suffix")
+                                "both files of a pair; default: the path below the pattern's fixed part")
         specimen_from: str = Field("folder", description="what tells the specimen of a pair: 'folder' (where the fine "
                                    "image lies), or a regular expression on its path with (?P<specimen>...)")
         specimen_csv: ResolvedPath | None = Field(None, description="table with columns file (of the fine image) and "
@@ -145,7 +145,8 @@ class PairsSource(Source):
                 key = file_stem(relative(path, next(root for root in roots if path.is_relative_to(root))))
             if key in keyed:
                 first, second = (relative(each, options.folder) for each in (keyed[key], path))
-                raise SourceError(f"{first} and {second} are both the {what} image of '{key}'", hint="rename one, or set source.options.key")
+                raise SourceError(f"{first} and {second} are both the {what} image of '{key}'",
+                                  hint="rename one, or set source.options.key")
             keyed[key] = path
         return keyed
 
@@ -174,8 +175,8 @@ def check_sizes(coarse_name: str, coarse: ImageHeader, fine_name: str, fine: Ima
     if fine.shape[:2] != expected:
         raise SourceError(f"{fine_name} has {fine.shape[0]} × {fine.shape[1]} pixels; expected {expected[0]} × "
                           f"{expected[1]} for {coarse_name} of {height} × {width} at {coarse_um:g}/{fine_um:g} = "
-                          f"{float(scale):g}", hint="pairs must show exactly the same field; for anything else use source "
-                                                   "acquisition, which registers them")
+                          f"{float(scale):g}",
+                          hint="pairs must show exactly the same field; source acquisition registers anything else")
     if len(fine.shape) != len(coarse.shape):
         colour = {2: "a single channel", 3: "RGB"}
         raise SourceError(f"{fine_name} is {colour[len(fine.shape)]}, but {coarse_name} is {colour[len(coarse.shape)]}",
