@@ -42,12 +42,14 @@ def pupil(y: Reals, x: Reals, optics: Optics) -> npt.NDArray[np.inexact]:
     1 inside NA_objective/λ, 0 outside, times the phase exp(2πi·defocus·√((n/λ)² − f²)): the exact root, since its
     parabolic approximation is wrong by more than a wave at 1.4NA.  Real in focus, complex out of focus.
     """
-    square = y * y + x * x
+    square = np.asarray(y * y + x * x)
     inside = square <= (optics.objective_na / optics.wavelength_um) ** 2
     if optics.defocus_um == 0.0:
         return inside.astype(np.float64)
     axial = np.sqrt(np.clip((optics.refractive_index / optics.wavelength_um) ** 2 - square, 0.0, None))
-    return np.where(inside, np.exp(2j * np.pi * optics.defocus_um * axial), 0.0)
+    transmission = np.zeros(square.shape, dtype=np.complex128)
+    transmission[inside] = np.exp(2j * np.pi * optics.defocus_um * axial[inside])
+    return transmission
 
 
 def image_bright_field(transmittance: Reals, pitch_um: float, optics: Optics, *, source_across: int = 31,
