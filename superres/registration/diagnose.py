@@ -51,7 +51,7 @@ def refuse(name: str, fit: Fit, limits: Limits, factor: float) -> RegistrationEr
     scale, turn = fit.transform.scale, fit.transform.rotation_deg
     if not limits.scale_holds(fit.transform):
         return RegistrationError(
-            f"field '{name}' has scale {scale:.2f}: expected factor {factor:.4g}, measured {factor / scale:.4g} "
+            f"field '{name}' has scale {scale:.2f}: expected factor {factor:.4g}, measured {factor / scale:.2f} "
             f"({fit.count} matching features)", reason="magnification",
             hint="correct the pixel sizes: fine pixel size × scale, or coarse pixel size / scale")
     return RegistrationError(

@@ -84,6 +84,7 @@ def locate(template: FloatArray, scene: FloatArray, covered: npt.NDArray[np.bool
 
 
 def _turned(plane: FloatArray, angle_deg: float) -> FloatArray:
+    """Turned about its centre and cut to what stays inside; beyond 15 degrees the inner square of the middle square."""
     if angle_deg == 0:
         return plane
     height, width = plane.shape
@@ -91,8 +92,12 @@ def _turned(plane: FloatArray, angle_deg: float) -> FloatArray:
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle_deg, 1.0)
     turned = cv2.warpAffine(np.ascontiguousarray(plane), matrix, (width, height), flags=cv2.INTER_LINEAR,
                             borderMode=cv2.BORDER_REFLECT)
-    lost = math.sin(math.radians(abs(angle_deg)))
-    cut = int(math.ceil(width * lost / 2)), int(math.ceil(height * lost / 2))
+    sine, cosine = abs(math.sin(math.radians(angle_deg))), abs(math.cos(math.radians(angle_deg)))
+    if abs(angle_deg) <= 15:
+        cut = int(math.ceil(width * sine / 2)), int(math.ceil(height * sine / 2))
+    else:
+        side = int(min(height, width) / (sine + cosine))
+        cut = (height - side) // 2, (width - side) // 2
     return np.asarray(turned[cut[0]:height - cut[0], cut[1]:width - cut[1]], dtype=np.float32)
 
 
