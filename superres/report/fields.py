@@ -117,18 +117,20 @@ def _window(case: Case) -> tuple[int, int, int, int, Fraction]:
     """(top, left, height, width) in coarse pixels, on the steps that both grids share, and the scale."""
     scale = Fraction(case.input.pixel_size_um / case.fine_pixel_size_um).limit_denominator(8)
     step = scale.denominator
-    height, width = (_shared_side(side, step, scale) for side in case.input.shape_px)
+    rows, columns = (min(coarse, int(fine / scale)) for coarse, fine in
+                     zip(case.input.shape_px, case.prediction.shape[:2], strict=True))
+    height, width = _shared_side(rows, step, scale), _shared_side(columns, step, scale)
     if case.truth is None:
         distance = np.zeros(case.prediction.shape[:2], dtype=np.float64)
     else:
         distance = np.abs(case.prediction - case.truth).mean(axis=2, dtype=np.float64)
     table = np.pad(distance.cumsum(0).cumsum(1), ((1, 0), (1, 0)))
-    middle = (case.input.height - height) / 2, (case.input.width - width) / 2
+    middle = (rows - height) / 2, (columns - width) / 2
     best = (0, 0)
     best_key = (-1.0, 0.0)
     stride = step * 8
-    for top in range(0, case.input.height - height + 1, stride):
-        for left in range(0, case.input.width - width + 1, stride):
+    for top in range(0, rows - height + 1, stride):
+        for left in range(0, columns - width + 1, stride):
             y0, y1 = int(top * scale), int((top + height) * scale)
             x0, x1 = int(left * scale), int((left + width) * scale)
             total = float(table[y1, x1] - table[y0, x1] - table[y1, x0] + table[y0, x0])

@@ -18,7 +18,7 @@ def _smooth(pixels: FloatArray, sigma_px: float) -> FloatArray:
     return np.asarray(ndimage.gaussian_filter(pixels, (sigma_px, sigma_px, 0)), dtype=np.float32)
 
 
-def _speckle(seed: int, height: int = 60, width: int = 75) -> FloatArray:
+def _speckle(seed: int, height: int = 60, width: int = 76) -> FloatArray:
     """(H, W, 3) float32 in [0, 1] with blobs of about 3 px."""
     noise = np.random.default_rng(seed).random((height, width, 3), dtype=np.float32)
     return np.clip((_smooth(noise, 1.5) - 0.5) * 3 + 0.6, 0.0, 1.0)
@@ -40,7 +40,7 @@ def speckle() -> Callable[..., FloatArray]:
 def make_case() -> MakeCase:
     """A case whose prediction is a little blurred and whose bicubic is blurred more."""
 
-    def make(name: str = "field", specimen: str = "slide", seed: int = 0, height: int = 60, width: int = 75,
+    def make(name: str = "field", specimen: str = "slide", seed: int = 0, height: int = 60, width: int = 76,
              with_truth: bool = True, prediction: FloatArray | None = None) -> Case:
         truth = _speckle(seed, height, width)
         coarse = Image(np.ascontiguousarray(truth[::2, ::2]), 0.148, name=name)

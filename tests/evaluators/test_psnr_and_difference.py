@@ -87,4 +87,4 @@ def test_maps_show_the_scale_they_claim(make_case: MakeCase) -> None:
 
 
 def test_a_small_field_is_enlarged_so_that_its_map_can_be_seen(make_case: MakeCase) -> None:
-    assert min(picture.pixels.shape[1] for picture in DifferenceMapEvaluator().illustrate(make_case())) > 600
+    assert min(picture.pixels.shape[1] for picture in DifferenceMapEvaluator().illustrate(make_case())) > 500

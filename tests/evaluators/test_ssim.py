@@ -64,7 +64,7 @@ def test_a_field_smaller_than_the_window_is_counted_out_with_the_reason(
     evaluator.update(make_case("whole"))
     assert [score.n for score in evaluator.compute()] == [1 + scored] * 2
     assert len(evaluator.notes()) == 1 - scored
-    assert all("'strip'" in note and "10 × 75 px" in note and "11 × 11" in note for note in evaluator.notes())
+    assert all("'strip'" in note and "10 × 76 px" in note and "11 × 11" in note for note in evaluator.notes())
 
 
 def test_flat_bright_background_is_not_lost_to_rounding(make_case: MakeCase) -> None:
