@@ -103,8 +103,9 @@ def _parse(start: bytes, tail: bytes, size: int, name: str) -> ImageHeader:
         if start.startswith(JPEG_SIGNATURE):
             return _parse_jpeg(start, tail, name)
         return _parse_bmp(start, size, name)
-    except (struct.error, IndexError) as error:
-        raise ImageError(f"'{name}' ends in the middle of its header ({size} bytes)", hint=_DAMAGED) from error
+    except (struct.error, IndexError, ValueError) as error:
+        raise ImageError(f"'{name}' has a damaged header, or ends in the middle of it ({size} bytes): {error}",
+                         hint=_DAMAGED) from error
 
 
 def _truncated(name: str, expected: str) -> ImageError:

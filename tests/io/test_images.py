@@ -286,6 +286,51 @@ def test_what_is_no_image_is_named(tmp_path):
         assert caught.value.hint
 
 
+@given(signature=st.sampled_from([b"II*\0", b"MM\0*", b"II+\0", b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM"]),
+       rest=st.binary(max_size=200))
+def test_noise_behind_a_signature_is_an_image_error(tmp_path_factory, signature, rest):
+    path = tmp_path_factory.mktemp("noise") / "noise.tif"
+    path.write_bytes(signature + rest)
+    with pytest.raises(ImageError, match=r"noise\.tif"):
+        read_header(path)
+
+
+@given(place=st.integers(8, 4000), value=st.integers(0, 255),
+       suffix=st.sampled_from([".tif", ".ome.tif", ".png", ".jpg"]))
+def test_one_wrong_byte_never_raises_anything_else(tmp_path_factory, place, value, suffix):
+    path = tmp_path_factory.mktemp("byte") / f"a{suffix}"
+    pixels = np.arange(60 * 20 * 3, dtype=np.uint8).reshape(60, 20, 3)
+    cv2.imwrite(str(path), pixels) if suffix == ".jpg" else write_image(path, Image(pixels, 0.2))
+    content = bytearray(path.read_bytes())
+    content[place % len(content)] = value
+    path.write_bytes(content)
+    try:
+        header = read_header(path)
+    except ImageError as error:
+        assert error.hint
+    else:
+        assert len(header.shape) in (2, 3)
+
+
+def test_strips_that_were_never_written_are_found(tmp_path, rng):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels_of(rng, np.uint8), photometric="rgb", rowsperstrip=5)
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        counts = tiff.pages.first.tags["StripByteCounts"]
+        counts.overwrite([*counts.value[:-2], 0, 0])
+    with pytest.raises(ImageError, match=r"'a.tif' is truncated: 2 of its 5 strips"):
+        read_image(path, 1.0)
+
+
+def test_a_codec_that_gives_false_colours_is_refused(tmp_path, rng):
+    path = tmp_path / "a.tif"
+    tifffile.imwrite(path, pixels_of(rng, np.uint8), photometric="rgb", compression="zlib")
+    with tifffile.TiffFile(path, mode="r+b") as tiff:
+        tiff.pages.first.tags["Compression"].overwrite(33003)
+    with pytest.raises(ImageError, match="Aperio JPEG 2000 in YCbCr"):
+        read_image(path, 1.0)
+
+
 def test_image_file_reads_when_asked_and_keeps_its_name(tmp_path, rng):
     image = Image(pixels_of(rng, np.uint8), 0.2)
     file = ImageFile(tmp_path / "a.png", pixel_size_um=0.185, white_level=250, name="section 3")
@@ -299,7 +344,7 @@ def test_image_file_reads_when_asked_and_keeps_its_name(tmp_path, rng):
 
 # ---- writing -------------------------------------------------------------------------------------------------------
 
-@settings(max_examples=25)
+@settings(max_examples=12)
 @given(heights=st.lists(st.integers(0, 30), min_size=1, max_size=5))
 def test_bands_of_any_height_give_the_whole(tmp_path_factory, heights):
     height = sum(heights)
@@ -317,6 +362,17 @@ def test_bands_must_add_up(tmp_path, rows, message):
     with pytest.raises(ImageError, match=message):
         write_image_bands(tmp_path / "a.tif", (10, 7), np.uint8, [np.zeros((rows, 7), np.uint8)], 0.1)
     assert not list(tmp_path.iterdir())
+
+
+def test_beyond_four_gigabytes_it_is_bigtiff_without_imagej(tmp_path, rng, monkeypatch):
+    monkeypatch.setattr("superres.io.tiff_write._CLASSIC_LIMIT", 1000)
+    image = Image(pixels_of(rng, np.uint8), 0.074, icc_profile=PROFILE)
+    write_image(tmp_path / "a.tif", image)
+    with tifffile.TiffFile(tmp_path / "a.tif") as tiff:
+        assert tiff.is_bigtiff and not tiff.is_imagej
+    back = read_image(tmp_path / "a.tif")
+    np.testing.assert_array_equal(back.pixels, image.pixels)
+    assert (back.pixel_size_um, back.icc_profile) == (0.074, PROFILE)
 
 
 def test_a_large_result_is_written_in_little_memory(tmp_path):

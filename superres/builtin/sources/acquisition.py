@@ -10,7 +10,7 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from superres.api.plugin import ResolvedPath, resolve_pattern
 from superres.api.source import Acquisition, FineField, Scan, Source, Tile
-from superres.builtin.sources.consistency import check_alike, check_finer, common_pixel_size_um
+from superres.builtin.sources.consistency import check_alike, check_finer, common_pixel_size_um, read_headers
 from superres.builtin.sources.files import (
     files_fingerprint,
     find_images,
@@ -24,7 +24,7 @@ from superres.builtin.sources.objectives import OpticsOptions
 from superres.builtin.sources.places import Places, along_image_axes, places_from_names, places_from_table
 from superres.errors import SourceError
 from superres.io.header import ImageHeader
-from superres.io.images import ImageFile, read_header
+from superres.io.images import ImageFile
 from superres.io.table import read_table
 from superres.scan_folder import DESCRIPTION, FIELDS, POSITIONS, read_description
 
@@ -108,8 +108,7 @@ class AcquisitionSource(Source):
         folder = options.folder
         coarse, fine = self._find()
         description = read_description(folder)
-        coarse_headers = {path: read_header(path) for path in coarse}
-        fine_headers = {path: read_header(path) for path in fine}
+        coarse_headers, fine_headers = read_headers(coarse, folder), read_headers(fine, folder)
         coarse_um, coarse_origin = common_pixel_size_um(coarse_headers, options.coarse_pixel_size_um, "coarse", folder)
         fine_um, fine_origin = common_pixel_size_um(fine_headers, options.fine_pixel_size_um, "fine", folder)
         check_finer(coarse_um, fine_um)

@@ -2,12 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from superres.builtin.sources.files import relative
-from superres.errors import SourceError
+from superres.errors import ImageError, SourceError
 from superres.io.header import RATIO_TOLERANCE, ImageHeader, required_pixel_size_um
+from superres.io.images import read_header
+
+
+def read_headers(paths: Iterable[Path], folder: Path) -> dict[Path, ImageHeader]:
+    """The headers of all files.  Raises ImageError, with the path below folder, for the first that cannot be read."""
+    headers = {}
+    for path in paths:
+        try:
+            headers[path] = read_header(path)
+        except ImageError as error:
+            raise ImageError(f"{relative(path, folder)}: {error.message}", hint=error.hint) from error
+    return headers
 
 
 def common_pixel_size_um(headers: Mapping[Path, ImageHeader], given: float | None, what: str, folder: Path,

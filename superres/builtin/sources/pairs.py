@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from superres.api.plugin import ResolvedPath, resolve_pattern
 from superres.api.source import Acquisition, Pair, Source
-from superres.builtin.sources.consistency import check_finer, common_pixel_size_um
+from superres.builtin.sources.consistency import check_finer, common_pixel_size_um, read_headers
 from superres.builtin.sources.files import (
     files_fingerprint,
     find_images,
@@ -25,7 +25,7 @@ from superres.builtin.sources.files import (
 from superres.builtin.sources.objectives import OpticsOptions
 from superres.errors import SourceError
 from superres.io.header import ImageHeader
-from superres.io.images import ImageFile, read_header
+from superres.io.images import ImageFile
 from superres.io.table import read_table
 from superres.scan_folder import DESCRIPTION, file_stem, read_description
 
@@ -89,8 +89,8 @@ class PairsSource(Source):
         options = self.options
         folder = options.folder
         matched = self._matched()
-        coarse_headers = {coarse: read_header(coarse) for coarse, _ in matched.values()}
-        fine_headers = {fine: read_header(fine) for _, fine in matched.values()}
+        coarse_headers = read_headers((coarse for coarse, _ in matched.values()), folder)
+        fine_headers = read_headers((fine for _, fine in matched.values()), folder)
         coarse_um, coarse_origin = common_pixel_size_um(coarse_headers, options.coarse_pixel_size_um, "coarse", folder)
         fine_um, fine_origin = common_pixel_size_um(fine_headers, options.fine_pixel_size_um, "fine", folder)
         check_finer(coarse_um, fine_um)
