@@ -84,7 +84,9 @@ class TrainSection(Section):
         "none", description="random flips and quarter turns of the patches"
     )
     patch_stride_px: int | None = Field(
-        None, ge=2, description="distance of patches in coarse pixels, even; default half a patch"
+        None,
+        ge=2,
+        description="distance of patches in coarse pixels, a multiple of L's denominator; default half a patch",
     )
     validate_every: PositiveInt | None = Field(None, description="steps between validations; default 20 times a run")
     checkpoint_every: PositiveInt | None = Field(
@@ -95,8 +97,6 @@ class TrainSection(Section):
     def _steps_or_epochs(self) -> TrainSection:
         if self.steps is not None and self.epochs is not None:
             raise ValueError("steps and epochs are both given; keep one of them")
-        if self.patch_stride_px is not None and self.patch_stride_px % 2:
-            raise ValueError(f"patch_stride_px is {self.patch_stride_px}; expected an even number of coarse pixels")
         return self
 
 

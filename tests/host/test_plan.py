@@ -60,7 +60,7 @@ options = { gradient_weight = -1 }
     ({"source": {}}, "source.plugin", "missing"),
     ({**SMALL, "train": {"steps": 5, "epochs": 3}}, "train", "steps and epochs"),
     ({**SMALL, "train": {"patch_px": 41}}, "train.patch_px", "no whole number of fine px"),
-    ({**SMALL, "train": {"patch_stride_px": 7}}, "train.patch_stride_px", "even"),
+    ({**SMALL, "train": {"patch_stride_px": 7}}, "train.patch_stride_px", "no whole number of fine px"),
     ({**SMALL, "split": {"test": ["a"], "validation": ["a"]}}, "split", "in test and in validation"),
     ({**SMALL, "split": {"test": -1}}, "split", "-1"),
     ({**SMALL, "infer": {"precision": "fst"}}, "infer.precision", "exact"),

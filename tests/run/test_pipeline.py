@@ -177,7 +177,7 @@ def test_a_rejected_field_is_listed_with_its_reason_and_never_trained_on(tmp_pat
 
 
 def test_if_every_field_is_rejected_the_reasons_are_in_the_error_and_in_the_table(tmp_path):
-    with pytest.raises(RegistrationError, match="none of 6 fine fields .*6 × blank"):
+    with pytest.raises(RegistrationError, match=r"none of 6 fine fields .*6 × blank"):
         run(tmp_path / "run", "register.options.refuse=drawn")
     rows = json.loads((tmp_path / "run" / "registration.json").read_text())["pairs"]
     assert len(rows) == 6 and not any(row["kept"] for row in rows)
