@@ -93,8 +93,11 @@ def residual_histogram(residuals_um: Sequence[float], true_errors_um: Sequence[f
 
 
 def _axes(width_inch: float, height_inch: float) -> tuple[Figure, Any]:
-    figure = Figure(figsize=(width_inch, height_inch), layout="constrained", facecolor="none")
-    axes = figure.add_subplot(facecolor="none")
+    # Margins in inches for the labels; matplotlib's own layout engine would take longer than all the drawing.
+    left, bottom, rest = 0.72, 0.48, 0.12
+    figure = Figure(figsize=(width_inch, height_inch), facecolor="none")
+    axes = figure.add_axes((left / width_inch, bottom / height_inch, 1 - (left + rest) / width_inch,
+                            1 - (bottom + rest) / height_inch), facecolor="none")
     axes.tick_params(which="both", color=INK, labelcolor=INK, labelsize=9)
     for side, spine in axes.spines.items():
         spine.set_color(INK)

@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from superres.api import Optics, Picture, Score
+from superres.report.builder import render
 from superres.report.data import (
     FieldView,
     ImageScores,
@@ -87,7 +88,13 @@ def _layers(seed: int, with_truth: bool = True) -> tuple[Layer, ...]:
     return (*layers, Layer("truth", plain(40))) if with_truth else tuple(layers)
 
 
-@pytest.fixture
+@pytest.fixture(scope="session")
+def html(run: ReportData) -> str:
+    """The page of that run."""
+    return render(run)
+
+
+@pytest.fixture(scope="session")
 def run() -> ReportData:
     """Two test specimens, one of them worse than bicubic; a simulated scan with one rejected field."""
     images = (ImageScores("slide 1/a", "lung-1", _scores(0.912, 0.861)),

@@ -23,8 +23,8 @@ from superres.report.data import FieldView, Layer, PairRow, RegistrationView, Re
 ReadPage = Callable[[str], Any]
 
 
-def test_everything_found_is_on_the_page(run: ReportData, read_page: ReadPage) -> None:
-    text = read_page(render(run)).text
+def test_everything_found_is_on_the_page(html: str, read_page: ReadPage) -> None:
+    text = read_page(html).text
     for fact in ("quickstart", "2024-05-06 07:08", "0.185 → 0.074 µm", "A virtual microscope over two drawn sections.",
                  "not comparable to the paper's", "0.912", "0.861", "+0.051", "2.50 %", "−1.25", "slide 2/c",
                  "ambiguous", "two places match equally well", "0.031", "kept 2 of 3 fields", "800 steps", "4 min 05 s",
@@ -41,8 +41,7 @@ def test_the_headline_is_the_first_score_beside_bicubic(run: ReportData) -> None
     assert "psnr of the network is 27.00 dB, of bicubic up-sampling 28.50 dB: worse by 1.50 dB" in headline(worse)
 
 
-def test_a_score_worse_than_bicubic_is_marked_and_said(run: ReportData, read_page: ReadPage) -> None:
-    html = render(run)
+def test_a_score_worse_than_bicubic_is_marked_and_said(html: str, run: ReportData, read_page: ReadPage) -> None:
     marked = re.findall(r'<span class="worse" title="worse than bicubic">([^<]*)</span>', html)
     # slide 2/b: by specimen, by field, and in its own card
     assert marked == ["−0.050"] * 3
@@ -58,8 +57,7 @@ def test_lower_is_better_for_differences(run: ReportData) -> None:
     assert "worse by 1.00 %" in headline(worse)
 
 
-def test_nothing_is_loaded_from_outside(run: ReportData, read_page: ReadPage) -> None:
-    html = render(run)
+def test_nothing_is_loaded_from_outside(html: str, read_page: ReadPage) -> None:
     assert "http:" not in html and "https:" not in html and "url(//" not in html and "@import" not in html
     page = read_page(html)
     for _, attributes in page.tags:
@@ -68,8 +66,8 @@ def test_nothing_is_loaded_from_outside(run: ReportData, read_page: ReadPage) ->
             assert target is None or target.startswith(("data:", "#")), (name, target)
 
 
-def test_links_of_the_contents_lead_somewhere(run: ReportData, read_page: ReadPage) -> None:
-    page = read_page(render(run))
+def test_links_of_the_contents_lead_somewhere(html: str, read_page: ReadPage) -> None:
+    page = read_page(html)
     places = {attributes["id"] for _, attributes in page.tags if "id" in attributes}
     links = [attributes["href"] for attributes in page.named("a")]
     assert len(links) >= 6
@@ -94,8 +92,7 @@ def test_strings_of_the_user_stay_text(run: ReportData, read_page: ReadPage) -> 
     assert not any("onload" in attributes for attributes in read_page(render(onload)).named("img"))
 
 
-def test_each_layer_of_the_slider_is_the_image_it_is_called(run: ReportData, read_page: ReadPage) -> None:
-    html = render(run)
+def test_each_layer_of_the_slider_is_the_image_it_is_called(html: str, run: ReportData, read_page: ReadPage) -> None:
     found = re.findall(r'data-layer="(\w+)"><img src="data:image/jpeg;base64,([^"]+)"', html)
     assert [title for title, _ in found] == ["input", "bicubic", "output", "truth"] * 2
     layers = [layer for field in run.fields for layer in field.layers]
@@ -111,15 +108,14 @@ def test_each_layer_of_the_slider_is_the_image_it_is_called(run: ReportData, rea
     assert len([attributes for attributes in page.named("input") if attributes["type"] == "range"]) == 2
 
 
-def test_the_scale_bar_is_as_long_as_it_says(run: ReportData) -> None:
-    html = render(run)
+def test_the_scale_bar_is_as_long_as_it_says(html: str, run: ReportData) -> None:
     percent = float(re.findall(r"--bar: ([\d.]+)%", html)[0])
     label_um = float(re.findall(r'<span class="scale">([\d.]+) µm</span>', html)[0])
     assert percent / 100 * run.fields[0].width_um == pytest.approx(label_um, rel=1e-3)  # three decimals of a percent
 
 
-def test_the_number_of_fields_left_out_is_said(run: ReportData, read_page: ReadPage) -> None:
-    assert "All 2 fields are shown." in read_page(render(run)).text
+def test_the_number_of_fields_left_out_is_said(html: str, run: ReportData, read_page: ReadPage) -> None:
+    assert "All 2 fields are shown." in read_page(html).text
     assert "2 of 57 fields are shown: the worst, the median and the best." in read_page(
         render(dataclasses.replace(run, fields_total=57))).text
 
