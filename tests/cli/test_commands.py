@@ -1,0 +1,130 @@
+"""What a user types, and what comes back."""
+
+import json
+
+import numpy as np
+import pytest
+import tifffile
+
+from superres._version import __version__
+from superres.image import Image
+from superres.io.images import read_image, write_image
+
+COMMANDS = ("run", "check", "simulate", "upscale", "plugins", "schema", "doctor")
+
+
+def assert_two_lines(outcome, error, hint=""):
+    lines = outcome.err.strip().splitlines()
+    assert outcome.status == 2, outcome
+    assert [line.split(":")[0] for line in lines if line.startswith(("error:", "hint:"))][0] == "error"
+    assert error in outcome.err and hint in outcome.err
+    assert "Traceback" not in outcome.err and outcome.out == ""
+
+
+def test_version(superres):
+    assert superres("--version").out.strip() == f"superres {__version__}"
+
+
+def test_help_names_every_command(superres):
+    text = superres("--help").out
+    assert all(command in text for command in COMMANDS)
+
+
+@pytest.mark.parametrize("words", [("run",), ("run", "a.toml", "--until", "traning"), ("nope",), ("--nope",),
+                                   ("upscale", "a.png", "b.tif", "--weights", "w", "--passes", "9")])
+def test_wrong_use_is_two_lines_and_status_2(superres, words):
+    assert_two_lines(superres(*words), "error: ", "--help")
+
+
+def test_a_missing_pipeline_file(superres, tmp_path):
+    assert_two_lines(superres("run", tmp_path / "no.toml"), "no such file")
+
+
+def test_check_prints_the_resolved_plan(superres, project_root):
+    outcome = superres("check", project_root / "examples/quickstart/pipeline.toml", "--set", "train.steps=3")
+    assert outcome.status == 0
+    assert json.loads(outcome.out)["train"]["steps"] == 3
+
+
+def test_check_reports_all_mistakes(superres, tmp_path):
+    path = tmp_path / "p.toml"
+    path.write_text('[source]\nplugin = "simulat"\n[train]\npatch = 3\nbatch_size = 0\n[model]\nplugin = "rivensen"\n')
+    outcome = superres("check", path)
+    assert_two_lines(outcome, "4 problems")
+    for place in ("source.plugin", "train.patch", "train.batch_size", "model.plugin"):
+        assert place in outcome.err
+    assert outcome.err.count("did you mean") >= 3
+
+
+def test_plugins_lists_builtins_with_their_origin(superres):
+    listed = json.loads(superres("plugins", "--json").out)["plugins"]
+    assert {"kind": "model", "name": "rivenson2017"}.items() <= listed[[row["name"] for row in listed].index(
+        "rivenson2017")].items()
+    text = superres("plugins").out
+    assert "rivenson2017" in text and f"superres {__version__}" in text
+
+
+def test_schema_describes_the_options(superres):
+    schema = json.loads(superres("schema", "model.rivenson2017").out)
+    assert schema["properties"]["up"]["default"] == 5
+    assert all("description" in each for each in schema["properties"].values())
+
+
+@pytest.mark.parametrize(("name", "message"), [("model.rivenson", "unknown model"), ("bicubic", "KIND.NAME"),
+                                               ("modl.bicubic", "KIND.NAME")])
+def test_schema_of_something_unknown(superres, name, message):
+    assert_two_lines(superres("schema", name), message)
+
+
+def test_doctor_says_what_will_be_used(superres):
+    text = superres("doctor").out
+    for word in ("torch", "device", "native module", "OpenCV", "plug-ins"):
+        assert word in text
+
+
+def test_upscale_writes_an_image_of_the_same_kind(superres, tmp_path, weights_file, rng):
+    pixels = rng.integers(0, 4096, (30, 41, 3)).astype(np.uint16)
+    write_image(tmp_path / "in.tif", Image(pixels, 0.185, white_level=4095, icc_profile=b"\0" * 128))
+    outcome = superres("upscale", tmp_path / "in.tif", tmp_path / "out.tif", "--weights", weights_file)
+    assert outcome.status == 0 and outcome.out.strip() == str(tmp_path / "out.tif")
+    result = read_image(tmp_path / "out.tif")
+    assert result.pixels.dtype == np.uint16 and result.white == 4095 and result.pixels.max() <= 4095
+    assert result.shape_px == (75, 103) and result.pixel_size_um == pytest.approx(0.074)
+    assert result.icc_profile == b"\0" * 128
+    assert tifffile.imread(tmp_path / "out.tif").shape == (75, 103, 3)
+    assert "torch" in outcome.err and "rivenson2017" in outcome.err
+
+
+def test_upscale_of_a_single_channel_png_without_pixel_size(superres, tmp_path, weights_file, rng):
+    import cv2
+
+    cv2.imwrite(str(tmp_path / "in.png"), rng.integers(0, 256, (20, 20)).astype(np.uint8))
+    outcome = superres("upscale", tmp_path / "in.png", tmp_path / "out.png", "--weights", weights_file, "--passes", "2")
+    assert outcome.status == 0, outcome
+    assert "0.185 µm is assumed" in outcome.err
+    assert cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED).shape == (125, 125)
+
+
+def test_upscale_refuses_what_it_cannot_do(superres, tmp_path, weights_file):
+    write_image(tmp_path / "in.tif", Image(np.zeros((20, 20, 3), np.uint8), 0.185))
+    (tmp_path / "text.tif").write_text("no image")
+    (tmp_path / "cut.safetensors").write_bytes(weights_file.read_bytes()[:500])
+    ok = ("upscale", tmp_path / "in.tif", tmp_path / "out.tif")
+    assert_two_lines(superres(*ok, "--weights", tmp_path / "no"), "no weights file")
+    assert_two_lines(superres(*ok, "--weights", tmp_path / "cut.safetensors"), "truncated or damaged")
+    assert_two_lines(superres(*ok, "--weights", weights_file, "--engine", "native"), "native", "torch")
+    assert_two_lines(superres(*ok, "--weights", weights_file, "--device", "cuda:7"), "cuda:7")
+    assert_two_lines(superres("upscale", tmp_path / "text.tif", tmp_path / "out.tif", "--weights", weights_file), "text.tif")
+    assert_two_lines(superres("upscale", tmp_path / "in.tif", tmp_path / "out.jpg", "--weights", weights_file), ".tif")
+    left = {path.name for path in tmp_path.iterdir()}
+    assert left == {"in.tif", "text.tif", "cut.safetensors", "weights.safetensors"}
+
+
+def test_simulate_writes_a_scan_and_refuses_to_mix(superres, tmp_path):
+    words = ("simulate", "--out", tmp_path / "scan", "--set", "source.options.scenes=['builtin:tissue']",
+             "--set", "source.options.tissue_px=300")
+    outcome = superres(*words)
+    assert outcome.status == 0, outcome
+    assert (tmp_path / "scan" / "positions.csv").exists()
+    assert list((tmp_path / "scan" / "coarse").glob("*/*.tif")) and list((tmp_path / "scan" / "fine").glob("*/*.tif"))
+    assert_two_lines(superres(*words), "scan")
