@@ -24,7 +24,7 @@ class ConsoleEvents(Events):
         super().__init__()
         self._bar: Any = None
         self._task: Any = None
-        self._stage = ""
+        self._stage, self._tenth = "", 0
         self._since = time.monotonic()
         self._previous: Any = None
 
@@ -41,11 +41,13 @@ class ConsoleEvents(Events):
     def progress(self, progress: Progress) -> None:
         if progress.stage != self._stage:
             self._close()
-            self._stage, self._since = progress.stage, time.monotonic()
+            self._stage, self._tenth, self._since = progress.stage, 0, time.monotonic()
             if not sys.stderr.isatty():
                 sys.stderr.write(f"{progress.stage}: {progress.message or 'started'}\n")
         if sys.stderr.isatty():
             self._draw(progress)
+        else:
+            self._log(progress)
         if progress.done >= progress.total:
             if not sys.stderr.isatty():
                 seconds = time.monotonic() - self._since
@@ -63,6 +65,13 @@ class ConsoleEvents(Events):
             raise KeyboardInterrupt
         self.cancel()
         self.note(self._stage or "superres", "stopping at the next safe point; Ctrl-C again to stop at once")
+
+    def _log(self, progress: Progress) -> None:
+        """A line at every tenth of a long stage: a log file should show that something moves, and how fast."""
+        tenth = 10 * progress.done // max(progress.total, 1)
+        if tenth > self._tenth and progress.done < progress.total and time.monotonic() - self._since > QUIET_SECONDS:
+            sys.stderr.write(f"{progress.stage}: {progress.done} of {progress.total}, {progress.message}\n")
+        self._tenth = tenth
 
     def _draw(self, progress: Progress) -> None:
         if self._bar is None:
