@@ -1,0 +1,39 @@
+"""How many steps, and at which rate."""
+
+import pytest
+
+from superres.config import TrainSection
+from superres.training.schedule import learning_rate, step_count, validation_interval
+
+
+def test_the_papers_lung_training_has_93870_steps():
+    assert step_count(TrainSection(), patches=9_536) == 93_870
+    assert step_count(TrainSection(epochs=460), patches=51_008) == 366_620
+
+
+def test_steps_win_over_the_default_epochs():
+    assert step_count(TrainSection(steps=800), patches=10) == 800
+    assert step_count(TrainSection(epochs=2, batch_size=8), patches=9) == 3
+
+
+def test_twenty_validations_by_default():
+    assert validation_interval(TrainSection(), 800) == 40
+    assert validation_interval(TrainSection(), 7) == 1
+    assert validation_interval(TrainSection(validate_every=33), 800) == 33
+
+
+def test_one_cycle_rises_to_its_peak_once_and_falls_to_nearly_nothing():
+    rates = [learning_rate("one-cycle", 2e-3, step, 800) for step in range(800)]
+    peak = rates.index(max(rates))
+    assert rates[peak] == pytest.approx(2e-3) and peak == 80
+    assert rates[:peak + 1] == sorted(rates[:peak + 1]) and rates[peak:] == sorted(rates[peak:], reverse=True)
+    assert rates[0] == pytest.approx(2e-3 * 0.04) and rates[-1] == pytest.approx(2e-3 * 0.001)
+
+
+@pytest.mark.parametrize("steps", [1, 2, 3, 11])
+def test_short_schedules_stay_positive_and_below_the_peak(steps):
+    assert all(0 < learning_rate("one-cycle", 1.0, step, steps) <= 1.0 for step in range(steps))
+
+
+def test_constant_is_constant():
+    assert {learning_rate("constant", 1e-4, step, 9) for step in range(9)} == {1e-4}
