@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar, cast, get_args
+from typing import Literal, get_args, overload
 
 import numpy as np
 import torch
@@ -18,15 +18,15 @@ from superres.errors import EngineError, ImageError
 from superres.events import Events
 from superres.image import Array, Image, from_unit
 from superres.inference.device import has_fast_bfloat16, resolve_device
-from superres.inference.forward import Pixels, Runner, TensorPixels
+from superres.inference.forward import Runner, TensorPixels
 from superres.inference.load import model_of, network_of
 from superres.inference.pixels import ArrayPixels
 from superres.io.weights import Weights, read_weights
 
 EngineName = Literal["auto", "torch", "native", "openvino"]
-DEFAULT_TILE_PX = 256
-
-AnyImage = TypeVar("AnyImage", Array, Tensor, Image)
+DEFAULT_TILE_PX = 384
+"""Of 128 … 512 the one with the least CPU time for the paper's network: small tiles compute halo, large ones leave the
+cache."""
 
 
 @dataclass(frozen=True)
@@ -51,8 +51,8 @@ class EngineDescription:
     def __str__(self) -> str:
         threads = f", {self.threads} thread{'s' if self.threads != 1 else ''}" if self.threads else ""
         tiles = f"tiles of {self.tile_px} px" if self.tile_px else "whole images"
-        return (f"{self.model} ({self.parameters:,} parameters, L = {self.scale}) through {self.engine} on {self.device}"
-                f"{threads}, {self.precision}: {self.arithmetic}, {tiles}; {self.why}")
+        return (f"{self.model} ({self.parameters:,} parameters, L = {self.scale}) through {self.engine} on "
+                f"{self.device}{threads}, {self.precision}: {self.arithmetic}, {tiles}; {self.why}")
 
 
 class Engine:
@@ -119,31 +119,43 @@ class Engine:
             height, width = self.geometry.output_shape(height, width)
         return height, width
 
-    def __call__(self, image: AnyImage, white_level: float | None = None, *, passes: int = 1,
-                 events: Events | None = None) -> AnyImage:
+    @overload
+    def __call__(self, image: Image, white_level: float | None = None, *, passes: int = 1,
+                 events: Events | None = None) -> Image: ...
+
+    @overload
+    def __call__(self, image: Tensor, white_level: float | None = None, *, passes: int = 1,
+                 events: Events | None = None) -> Tensor: ...
+
+    @overload
+    def __call__(self, image: Array, white_level: float | None = None, *, passes: int = 1,
+                 events: Events | None = None) -> Array: ...
+
+    def __call__(self, image: Array | Tensor | Image, white_level: float | None = None, *, passes: int = 1,
+                 events: Events | None = None) -> Array | Tensor | Image:
         """Super-resolve an image.
 
-        image: (H, W, 3) or (H, W) numpy array, uint8, uint16 or float; a superres.Image; or a float torch tensor (N, 3,
-        H, W) or (N, 1, H, W) with 1.0 for white.  white_level: the value that means 1.0; None for the maximum of an
-        integer dtype, 1.0 for floats, or what the Image says.  A single channel is fed three times, and the mean of the
-        three output channels comes back.  passes: how often the output is fed back. Returns the input's type, dtype and
-        device, ceil(L·H) × ceil(L·W) for each pass.  Integers are clamped to white and rounded half to even; floats are
-        not clamped.  An Image gets its new pixel size and keeps its colour profile. Raises ImageError for another shape
-        or dtype, NaN or infinity; Cancelled; EngineError when memory runs out.
+        image: (H, W, 3) or (H, W) numpy array, uint8, uint16 or float; a superres.Image; or a float torch tensor
+        (N, 3, H, W) or (N, 1, H, W) with 1.0 for white.  white_level: the value that means 1.0; None for the maximum of
+        an integer dtype, 1.0 for floats, or what the Image says.  A single channel is fed three times, and the mean of
+        the three output channels comes back.  passes: how often the network is applied, fed with its own output.
+        Returns the input's type, dtype and device, ceil(L·H) × ceil(L·W) for each pass.  Integers are clamped to white
+        and rounded half to even; floats are not clamped.  An Image gets its new pixel size and keeps its profile.
+        Raises ImageError for another shape or dtype, NaN or infinity; Cancelled; EngineError when memory runs out.
         """
         events = events if events is not None else Events()
-        _require_passes(passes)
         if isinstance(image, Tensor):
             if white_level is not None:
                 raise ImageError("white_level is given for a tensor; expected floats with 1.0 for white",
                                  hint="divide the tensor by its white level")
+            _require_passes(passes)
             return self._tensor(image, passes, events)
-        rows = self.stream_rows(image, white_level, passes=passes, events=events)
+        bands = self.stream_rows(image, white_level, passes=passes, events=events)
         pixels = image.pixels if isinstance(image, Image) else image
-        result = np.empty((*self.output_shape(*pixels.shape[:2], passes), *pixels.shape[2:]), dtype=pixels.dtype) \
-            if isinstance(pixels, np.ndarray) and pixels.ndim >= 2 else np.empty(0)
+        height, width = self.output_shape(pixels.shape[0], pixels.shape[1], passes)
+        result = np.empty((height, width, *pixels.shape[2:]), dtype=pixels.dtype)
         top = 0
-        for band in rows:
+        for band in bands:
             result[top:top + len(band)] = band
             top += len(band)
         if isinstance(image, Image):
@@ -162,14 +174,16 @@ class Engine:
             if white_level is not None and white_level != image.white:
                 raise ImageError(f"white_level is {white_level}, but image '{image.name}' says {image.white}",
                                  hint="leave white_level out for an Image")
-            image, white_level = image.pixels, image.white
-        source = ArrayPixels.of(image, white_level)
-        return self._rows(source, image.dtype, image.ndim == 2, passes, events if events is not None else Events())
+            pixels = ArrayPixels.of(image.pixels, image.white)
+        else:
+            pixels = ArrayPixels.of(image, white_level)
+        return self._rows(pixels, passes, events if events is not None else Events())
 
-    def _rows(self, source: ArrayPixels, dtype: np.dtype[Any], single: bool, passes: int, events: Events) -> Iterator[Array]:
-        for band in self._runner.bands(cast(Pixels, source), events, passes=passes):
+    def _rows(self, source: ArrayPixels, passes: int, events: Events) -> Iterator[Array]:
+        array = source.array
+        for band in self._runner.bands(source, events, passes=passes):
             unit = band.pixels[0].permute(1, 2, 0).cpu().numpy()
-            yield from_unit(unit.mean(axis=2) if single else unit, dtype, source.white)
+            yield from_unit(unit.mean(axis=2) if array.ndim == 2 else unit, array.dtype, source.white)
 
     def _tensor(self, image: Tensor, passes: int, events: Events) -> Tensor:
         if image.ndim != 4 or image.shape[1] not in (1, 3) or 0 in image.shape[2:]:

@@ -33,7 +33,8 @@ class ArrayPixels:
         infinity, or a white level that the dtype cannot hold.
         """
         if not isinstance(array, np.ndarray):
-            raise ImageError(f"image is a {type(array).__name__}; expected a numpy array, a torch tensor or a superres.Image")
+            raise ImageError(f"image is a {type(array).__name__}; "
+                             "expected a numpy array, a torch tensor or a superres.Image")
         if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
             raise ImageError(f"image has shape {array.shape}; expected (H, W) or (H, W, 3)",
                              hint="convert it to RGB or to a single channel")
