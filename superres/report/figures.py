@@ -68,7 +68,7 @@ def loss_curves(training: TrainingView) -> str:
     if training.best_epoch is not None:
         axes.axvline(training.best_epoch, color=SECOND_COLOUR, linewidth=1, linestyle=(0, (4, 3)), label="weights kept")
     axes.set_xlabel("epoch", color=INK)
-    axes.set_ylabel("loss", color=INK)
+    axes.set_title("loss", loc="left", fontsize=10, color=INK)
     axes.grid(True, which="both", color=GREY, alpha=0.2, linewidth=0.6)
     if axes.get_legend_handles_labels()[1]:
         axes.legend(frameon=False, labelcolor=INK, fontsize=9)
@@ -85,7 +85,7 @@ def residual_histogram(residuals_um: Sequence[float], true_errors_um: Sequence[f
         axes.hist(true_errors_um, bins=edges.tolist(), histtype="step", color=SECOND_COLOUR, linewidth=1.8,
                   label="true error (simulated)")
     axes.set_xlabel("µm", color=INK)
-    axes.set_ylabel("pairs", color=INK)
+    axes.set_title("pairs", loc="left", fontsize=10, color=INK)
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_xlim(left=0.0)
     axes.legend(frameon=False, labelcolor=INK, fontsize=9)
@@ -94,10 +94,10 @@ def residual_histogram(residuals_um: Sequence[float], true_errors_um: Sequence[f
 
 def _axes(width_inch: float, height_inch: float) -> tuple[Figure, Any]:
     # Margins in inches for the labels; matplotlib's own layout engine would take longer than all the drawing.
-    left, bottom, rest = 0.72, 0.48, 0.12
+    left, bottom, right, top = 0.75, 0.48, 0.12, 0.3
     figure = Figure(figsize=(width_inch, height_inch), facecolor="none")
-    axes = figure.add_axes((left / width_inch, bottom / height_inch, 1 - (left + rest) / width_inch,
-                            1 - (bottom + rest) / height_inch), facecolor="none")
+    axes = figure.add_axes((left / width_inch, bottom / height_inch, 1 - (left + right) / width_inch,
+                            1 - (bottom + top) / height_inch), facecolor="none")
     axes.tick_params(which="both", color=INK, labelcolor=INK, labelsize=9)
     for side, spine in axes.spines.items():
         spine.set_color(INK)
