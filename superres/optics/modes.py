@@ -126,9 +126,16 @@ def _cell_responses(optics: Optics, frequencies: tuple[Reals, Reals]) -> tuple[n
     sizes = np.bincount(labels)
     dtype = np.float64 if optics.defocus_um == 0.0 else np.complex128
     responses = np.zeros((len(sizes), len(frequencies[0])), dtype=dtype)
-    for point, label in zip(points, labels, strict=True):
-        reference = np.conj(pupil(point[0], point[1], optics))
-        responses[label] += reference * pupil(frequencies[0] + point[0], frequencies[1] + point[1], optics)
+    # Points, cells and frequencies are all listed in an order that the reflection s → −s, f → −f reverses, and
+    # Q₋s(f) = Q_s(−f): half of the points are enough.  The central point, its own mirror image, counts half twice.
+    half = (len(points) + 1) // 2
+    for number, (point, label) in enumerate(zip(points[:half], labels[:half], strict=True)):
+        response = pupil(frequencies[0] + point[0], frequencies[1] + point[1], optics)
+        response = response * np.conj(pupil(point[0], point[1], optics))
+        if 2 * number + 1 == len(points):
+            response = response / 2
+        responses[label] += response
+        responses[len(sizes) - 1 - label] += response[::-1]
     return responses / sizes[:, None], sizes / sizes.sum()
 
 

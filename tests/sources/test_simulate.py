@@ -31,7 +31,7 @@ def scan_of(path: Path, scene: np.ndarray, **options: object) -> Acquisition:
 
 
 def spots(shape: tuple[int, int], rng: np.random.Generator, spacing_px: int = 48) -> tuple[np.ndarray, np.ndarray]:
-    """Dark Gaussian spots of sd 0.3 µm at sub-pixel places on a clear ground, and their places in µm, (N, 2) as (y, x)."""
+    """Dark Gaussian spots of sd 0.3 µm at sub-pixel places on a clear ground; their places in µm, (N, 2) as (y, x)."""
     y, x = np.meshgrid(np.arange(30, shape[0] - 25, spacing_px), np.arange(30, shape[1] - 25, spacing_px),
                        indexing="ij")
     places = np.stack([y.ravel(), x.ravel()], axis=1) + rng.uniform(-6, 6, size=(y.size, 2))

@@ -22,7 +22,7 @@ JITTER_SHARE_OF_OVERLAP = 1 / 6
 """The stage strays by no more than this share of the overlap, so that neighbours keep two thirds of it."""
 SMALLEST_TILE_PX = 32
 AUTO_FIELD_PX = 480
-AUTO_FIELD_SHARE = 0.75
+AUTO_FIELD_SHARE = 0.85
 """An automatic field spans at most this share of the scan's shorter side: a search needs room around it."""
 AUTO_COVERAGE = 1.3
 """Area of all automatic fields together over the area of the scan."""

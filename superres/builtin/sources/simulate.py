@@ -87,7 +87,7 @@ class SimulateSource(Source):
         magnification_error: float = Field(0.004, ge=-0.05, le=0.05, description=(
             "true coarse pixel on the object over the nominal one, minus 1"))
         field_px: int | None = Field(None, ge=64, le=4096, description=(
-            "side of a fine field in pixels; default 480, or three quarters of a scan that is smaller"))
+            "side of a fine field in pixels; default 480, or 85 % of a scan that is too small for it"))
         fields_per_specimen: int | None = Field(None, ge=1, le=1000, description=(
             "fine fields in every scene; default: 1.3 times its area, at least 2"))
         field_rotation_deg: float = Field(0.5, ge=0, le=5, description="fine fields are turned by up to ± this")
