@@ -40,7 +40,15 @@ def weights_file(tmp_path):
         torch.manual_seed(1)
         state = model.build().state_dict()
     path = tmp_path / "weights.safetensors"
-    write_weights(path, Weights(
-        model.name, model.options.model_dump(mode="json"), asdict(model.geometry), 0.185, 0.074,
-        {name: np.asarray(tensor) for name, tensor in state.items()}))
+    write_weights(
+        path,
+        Weights(
+            model.name,
+            model.options.model_dump(mode="json"),
+            asdict(model.geometry),
+            0.185,
+            0.074,
+            {name: np.asarray(tensor) for name, tensor in state.items()},
+        ),
+    )
     return path

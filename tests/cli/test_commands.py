@@ -30,8 +30,16 @@ def test_help_names_every_command(superres):
     assert all(command in text for command in COMMANDS)
 
 
-@pytest.mark.parametrize("words", [("run",), ("run", "a.toml", "--until", "traning"), ("nope",), ("--nope",),
-                                   ("upscale", "a.png", "b.tif", "--weights", "w", "--passes", "9")])
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("run",),
+        ("run", "a.toml", "--until", "traning"),
+        ("nope",),
+        ("--nope",),
+        ("upscale", "a.png", "b.tif", "--weights", "w", "--passes", "9"),
+    ],
+)
 def test_wrong_use_is_two_lines_and_status_2(superres, words):
     assert_two_lines(superres(*words), "error: ", "--help")
 
@@ -58,8 +66,9 @@ def test_check_reports_all_mistakes(superres, tmp_path):
 
 def test_plugins_lists_builtins_with_their_origin(superres):
     listed = json.loads(superres("plugins", "--json").out)["plugins"]
-    assert {"kind": "model", "name": "rivenson2017"}.items() <= listed[[row["name"] for row in listed].index(
-        "rivenson2017")].items()
+    assert {"kind": "model", "name": "rivenson2017"}.items() <= listed[
+        [row["name"] for row in listed].index("rivenson2017")
+    ].items()
     text = superres("plugins").out
     assert "rivenson2017" in text and f"superres {__version__}" in text
 
@@ -70,8 +79,9 @@ def test_schema_describes_the_options(superres):
     assert all("description" in each for each in schema["properties"].values())
 
 
-@pytest.mark.parametrize(("name", "message"), [("model.rivenson", "unknown model"), ("bicubic", "KIND.NAME"),
-                                               ("modl.bicubic", "KIND.NAME")])
+@pytest.mark.parametrize(
+    ("name", "message"), [("model.rivenson", "unknown model"), ("bicubic", "KIND.NAME"), ("modl.bicubic", "KIND.NAME")]
+)
 def test_schema_of_something_unknown(superres, name, message):
     assert_two_lines(superres("schema", name), message)
 
@@ -114,15 +124,24 @@ def test_upscale_refuses_what_it_cannot_do(superres, tmp_path, weights_file):
     assert_two_lines(superres(*ok, "--weights", tmp_path / "cut.safetensors"), "truncated or damaged")
     assert_two_lines(superres(*ok, "--weights", weights_file, "--engine", "native"), "native", "torch")
     assert_two_lines(superres(*ok, "--weights", weights_file, "--device", "cuda:7"), "cuda:7")
-    assert_two_lines(superres("upscale", tmp_path / "text.tif", tmp_path / "out.tif", "--weights", weights_file), "text.tif")
+    assert_two_lines(
+        superres("upscale", tmp_path / "text.tif", tmp_path / "out.tif", "--weights", weights_file), "text.tif"
+    )
     assert_two_lines(superres("upscale", tmp_path / "in.tif", tmp_path / "out.jpg", "--weights", weights_file), ".tif")
     left = {path.name for path in tmp_path.iterdir()}
     assert left == {"in.tif", "text.tif", "cut.safetensors", "weights.safetensors"}
 
 
 def test_simulate_writes_a_scan_and_refuses_to_mix(superres, tmp_path):
-    words = ("simulate", "--out", tmp_path / "scan", "--set", "source.options.scenes=['builtin:tissue']",
-             "--set", "source.options.tissue_px=300")
+    words = (
+        "simulate",
+        "--out",
+        tmp_path / "scan",
+        "--set",
+        "source.options.scenes=['builtin:tissue']",
+        "--set",
+        "source.options.tissue_px=300",
+    )
     outcome = superres(*words)
     assert outcome.status == 0, outcome
     assert (tmp_path / "scan" / "positions.csv").exists()
