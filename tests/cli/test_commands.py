@@ -16,7 +16,7 @@ COMMANDS = ("run", "check", "simulate", "upscale", "plugins", "schema", "doctor"
 def assert_two_lines(outcome, error, hint=""):
     lines = outcome.err.strip().splitlines()
     assert outcome.status == 2, outcome
-    assert [line.split(":")[0] for line in lines if line.startswith(("error:", "hint:"))][0] == "error"
+    assert next(line for line in lines if line.startswith(("error:", "hint:"))).startswith("error:")
     assert error in outcome.err and hint in outcome.err
     assert "Traceback" not in outcome.err and outcome.out == ""
 
