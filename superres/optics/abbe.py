@@ -19,14 +19,14 @@ Reals = npt.NDArray[np.floating]
 Border = Literal["reflect", "periodic"]
 
 REFLECTED_BORDER_UM = 4.0
-"""Width of the reflected border.  Coherence × amplitude response have fallen to 3e-5 of their centre there
-(condenser 0.55NA, objective 0.95NA, 550 nm: |2J₁(v)/v| of both)."""
+"""Width of the reflected border.  Coherence × amplitude response have fallen below 1e-4 of their centre there
+(condenser 0.55NA, objective 0.95NA, 550 nm: the envelopes of 2J₁(v)/v of both)."""
 
 
 def condenser_source(optics: Optics, across: int = 31) -> npt.NDArray[np.float64]:
     """Points of a uniformly filled condenser disc, (N, 2) as (y, x) in cycles/µm (direction sines over λ).
 
-    across: points along a diameter, cell centres of a square lattice (31 gives 749 points and errs by .007 in
+    across: points along a diameter, cell centres of a square lattice (31 gives 749 points and errs by .006 in
     weak-object contrast, 101 by .001).  Points come in exact ± pairs.
     """
     radius = optics.condenser_na / optics.wavelength_um

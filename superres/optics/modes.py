@@ -53,13 +53,17 @@ def coherent_modes(optics: Optics, count: int | None = None) -> CoherentModes:
 
     count: None takes 6 in focus and 24 out of focus.
 
-    Raises ValueError for count < 1.
+    Raises ValueError for count < 1, and for a condenser wider than the objective: its dark field has no place here.
     """
     in_focus = optics.defocus_um == 0.0
     if count is None:
         count = MODES_IN_FOCUS if in_focus else MODES_OUT_OF_FOCUS
     if count < 1:
         raise ValueError(f"count of coherent systems is {count}; expected at least 1")
+    if optics.condenser_na > optics.objective_na:
+        raise ValueError(f"the condenser ({optics.condenser_na:g}NA) is wider than the objective "
+                         f"({optics.objective_na:g}NA); "
+                         "use abbe.image_bright_field, which sums its dark field too")
     band = optics.cutoff_cycles_per_um
     axis = np.linspace(-band, band, LATTICE)
     y, x = axis[:, None], axis[None, :]

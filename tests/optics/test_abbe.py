@@ -157,3 +157,13 @@ def test_transmittance_outside_its_range_is_refused() -> None:
         image_bright_field(np.array([[0.5, 1.5]]), 0.1, COARSE)
     with pytest.raises(ValueError, match="expected \\(H, W\\)"):
         image_with_modes(np.ones((4, 4, 2)), 0.1, coherent_modes(COARSE))
+
+
+def test_light_that_misses_the_objective_shows_as_dark_field_in_the_direct_sum_only(rng: np.random.Generator) -> None:
+    scene = rng.uniform(0.2, 1.0, size=(32, 32))
+    narrow, wide = Optics(0.6, condenser_na=0.6), Optics(0.6, condenser_na=0.9)
+    bright, with_dark_field = (image_bright_field(scene, 0.15, optics, source_across=15) for optics in (narrow, wide))
+    assert with_dark_field.mean() > bright.mean() + 0.002
+    assert image_bright_field(np.ones((32, 32)), 0.15, wide, source_across=15) == pytest.approx(1.0, abs=1e-12)
+    with pytest.raises(ValueError, match=r"condenser \(0\.9NA\) is wider than the objective"):
+        coherent_modes(wide)

@@ -217,6 +217,7 @@ def test_every_option_is_described_and_impossible_ones_are_refused() -> None:
     fields = SimulateSource.Options.model_fields
     assert all(field.description for field in fields.values())
     for values, message in [({"coarse_na": 1.2}, "coarse_na is 1.2, but an aperture stays below the refractive index"),
+                            ({"condenser_na": 1.0}, "condenser_na is 1, above coarse_na 0.95"),
                             ({"fine_pixel_size_um": 0.4}, "0.4 is larger than coarse_pixel_size_um 0.185"),
                             ({"bits": 10}, "8, 12 or 16"), ({"overlap": 0.9}, "less than or equal to 0.5"),
                             ({"scenes": []}, "at least 1 item"), ({"noise": 0.1}, "Extra inputs")]:
