@@ -5,14 +5,15 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 from superres.api.plugin import Kind, Plugin
 from superres.api.source import Tile
 from superres.image import FloatArray, Image, Readable
-from superres.registration.blend import read_region
-from superres.registration.layout import Layout, stitch
 from superres.transform import Transform
+
+if TYPE_CHECKING:
+    from superres.registration.layout import Layout
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,8 +39,8 @@ class Mosaic:
     """A stitched coarse scan: tiles with sub-pixel places, read by region, never held as one array.
 
     Its frame: µm in the camera's axes, origin at the outer top-left corner of the bounding box of all tiles.
-    tile_shape_px: (height, width) of every tile.  flat_field: (h, w) or (h, w, 3) float32 relative illumination, mean 1,
-    by which raw frames are divided; None for none.  notes: facts for the report (rotation against the stage in degrees,
+    All tiles have one shape.  flat_field: (h, w) or (h, w, 3) float32 relative illumination, mean 1, by which raw
+    frames are divided; None for none.  notes: facts for the report (rotation against the stage in degrees,
     rejected edges, unlinked tiles).
     """
 
@@ -69,6 +70,8 @@ class Mosaic:
         """The region of mosaic pixels [top, top + height) × [left, left + width), blended from the frames at sub-pixel
         places: float32 in units of white, 0 where no tile lies.  Memory is bounded by the region and two frames.
         """
+        from superres.registration.blend import read_region  # with OpenCV and SciPy: not for who only lists plug-ins
+
         return read_region(self, top, left, height, width)
 
 
@@ -105,6 +108,8 @@ class Registrar(Plugin):
         Raises RegistrationError (reason "disconnected", "blank", "out-of-bound") where the tiles do not hang together,
         ImageError where their shapes or pixel sizes differ.  Inputs are untouched.
         """
+        from superres.registration.layout import stitch  # as above
+
         return mosaic_of(tiles, stitch([tile.image for tile in tiles], [tile.position_um for tile in tiles],
                                        [tile.grid for tile in tiles], overlap))
 

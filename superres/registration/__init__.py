@@ -1,1 +1,2 @@
-"""Registration: pure functions that stitch tiles, find a field in a mosaic and refine its place.  Arrays in, values out."""
+"""Registration: pure functions that stitch tiles, find a field in a mosaic and refine its place.  Arrays in, values
+out."""

@@ -7,7 +7,7 @@ weights fall to zero exactly where a frame ends.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -81,7 +81,7 @@ def read_region(mosaic: Mosaicked, top: int, left: int, height: int, width: int)
         values, weight = _sample(raw, mosaic.flat_field, window)
         icc_profile = icc_profile or raw.icc_profile
         if total is None:
-            total = np.zeros((height, width) + values.shape[2:], dtype=np.float32)
+            total = np.zeros((height, width, *values.shape[2:]), dtype=np.float32)
         if total.ndim < values.ndim:
             total = np.repeat(total[:, :, None], 3, axis=2)
         spread = weight if total.ndim == 2 else weight[:, :, None]
@@ -97,8 +97,8 @@ def read_region(mosaic: Mosaicked, top: int, left: int, height: int, width: int)
 def overview(mosaic: Mosaicked, reduction: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
     """The whole mosaic in grey, reduction times smaller, reading every tile once.
 
-    Returns ((H', W') float32 in units of white, (H', W') bool: covered by a tile), H' = ceil(H / reduction).  Pixel i has
-    its centre at (i + ½)·reduction mosaic pixels.  Frames are smoothed before sampling (sigma = 0.4 reductions).
+    Returns ((H', W') float32 in units of white, (H', W') bool: covered by a tile), H' = ceil(H / reduction).  Pixel i
+    has its centre at (i + ½)·reduction mosaic pixels.  Frames are smoothed before sampling (sigma = 0.4 reductions).
     """
     shape = (-(-mosaic.shape_px[0] // reduction), -(-mosaic.shape_px[1] // reduction))
     pixel = mosaic.pixel_size_um * reduction
@@ -130,16 +130,8 @@ def grey_frame(raw: Image, flat_field: FloatArray | None) -> FloatArray:
     return np.asarray((raw.unit() / flat_field) @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
 
 
-def blocks(shape_px: tuple[int, int], core_px: int, margin_px: int) -> Iterator[tuple[int, int, int, int]]:
-    """(top, left, height, width) of windows that cover a mosaic, each pair of neighbours sharing margin_px."""
-    for top in range(0, max(1, shape_px[0] - margin_px), core_px):
-        for left in range(0, max(1, shape_px[1] - margin_px), core_px):
-            yield (top, left, min(core_px + margin_px, shape_px[0] - top),
-                   min(core_px + margin_px, shape_px[1] - left))
-
-
 def _size_um(tile: Placed, mosaic: Mosaicked) -> tuple[float, float]:
-    """A frame's size without decoding it where it can be known: a flat field has the shape of every frame."""
+    """A frame's size, if possible without decoding it: all frames have one shape, that of the flat field."""
     image = tile.image
     if isinstance(image, Image):
         return image.size_um
@@ -152,7 +144,8 @@ def _size_um(tile: Placed, mosaic: Mosaicked) -> tuple[float, float]:
 def _window(to_mosaic: Transform, size_um: tuple[float, float], origin: tuple[int, int], shape: tuple[int, int],
             pixel_um: float, frame_pixel_um: float) -> _Window | None:
     """Which output pixels a frame can touch, and where they lie in it; None if it touches none."""
-    corners = to_mosaic.apply([(0.0, 0.0), (0.0, size_um[1]), (size_um[0], 0.0), size_um]) / pixel_um - np.asarray(origin)
+    corners_um = [(0.0, 0.0), (0.0, size_um[1]), (size_um[0], 0.0), size_um]
+    corners = to_mosaic.apply(corners_um) / pixel_um - np.asarray(origin)
     low = np.maximum(np.floor(corners.min(axis=0)).astype(int), 0)
     high = np.minimum(np.ceil(corners.max(axis=0)).astype(int), shape)
     if (high <= low).any():
@@ -165,7 +158,8 @@ def _window(to_mosaic: Transform, size_um: tuple[float, float], origin: tuple[in
 def _sample(raw: Image, flat_field: FloatArray | None, window: _Window) -> tuple[FloatArray, FloatArray]:
     """Values and weights of one frame on its window; only the part of the frame that is needed becomes float."""
     shape = (window.rows.stop - window.rows.start, window.columns.stop - window.columns.start)
-    ends = np.array([(0.0, 0.0), (0.0, shape[1]), (shape[0], 0.0), shape]) @ window.matrix[:2, :2].T + window.matrix[:2, 2]
+    corners = np.array([(0.0, 0.0), (0.0, shape[1]), (shape[0], 0.0), shape])
+    ends = corners @ window.matrix[:2, :2].T + window.matrix[:2, 2]
     low = np.clip(np.floor(ends.min(axis=0)).astype(int) - SPLINE_MARGIN_PX, 0, np.asarray(raw.shape_px) - 1)
     high = np.clip(np.ceil(ends.max(axis=0)).astype(int) + SPLINE_MARGIN_PX + 1, low + 1, raw.shape_px)
     part = raw.crop(int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])).unit()

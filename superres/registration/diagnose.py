@@ -1,4 +1,5 @@
-"""What is wrong with a field that correlation did not find: mirrored, turned, of another magnification, or not there."""
+"""What is wrong with a field that correlation did not find: mirrored, turned, of another magnification, or not
+there."""
 
 from __future__ import annotations
 
@@ -18,8 +19,8 @@ DIAGNOSIS_RATIO = 0.8
 
 @dataclass(frozen=True)
 class Limits:
-    """What a similarity fine → coarse may be: rotation at most max_rotation_deg, scale within 1 ± max_scale_error, supported
-    by at least min_inliers matches."""
+    """What a similarity fine → coarse may be: rotation at most max_rotation_deg, scale within 1 ± max_scale_error,
+    supported by at least min_inliers matches."""
 
     max_rotation_deg: float
     max_scale_error: float
@@ -55,8 +56,8 @@ def refuse(name: str, fit: Fit, limits: Limits, factor: float) -> RegistrationEr
             f"({fit.count} matching features)", reason="magnification",
             hint="correct the pixel sizes: fine pixel size × scale, or coarse pixel size / scale")
     return RegistrationError(
-        f"field '{name}' is rotated by {turn:.1f} degrees against the coarse scan; the limit is {limits.max_rotation_deg:g} "
-        f"({fit.count} matching features)", reason="rotation",
+        f"field '{name}' is rotated by {turn:.1f} degrees against the coarse scan; the limit is "
+        f"{limits.max_rotation_deg:g} ({fit.count} matching features)", reason="rotation",
         hint=f"turn the camera, or set max_rotation_deg = {min(180, int(np.ceil(abs(turn))) + 1)}")
 
 

@@ -28,12 +28,13 @@ MIN_CORRELATION = 0.3
 MIN_Z = 6.0
 MIN_CORRELATION_ANYWHERE = 0.5
 MIN_Z_ANYWHERE = 8.0
-"""Near a nominal place chance has few tries, anywhere in a frame many: true overlaps of stained tissue have correlations
-above 0.8 and z of 12 and more, unrelated frames below 0.4 and 6."""
+"""Near a nominal place chance has few tries, anywhere in a frame many: true overlaps of stained tissue have
+correlations above 0.8 and z of 12 and more, unrelated frames below 0.4 and 6."""
 BLANK_FRACTION = 0.75
 """Signal power / total power of a band-passed frame whose standard deviation is twice that of its noise."""
 FAINT = 0.1
-"""A band-passed standard deviation below a tenth of the scan's median counts as blank however the noise is correlated."""
+"""A band-passed standard deviation below a tenth of the scan's median counts as blank however the noise is
+correlated."""
 
 Verdict = Literal["accepted", "blank", "unmatched", "out-of-bound", "inconsistent"]
 

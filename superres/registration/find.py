@@ -1,4 +1,5 @@
-"""Finding a field in a mosaic: normalised cross-correlation at low resolution, and the rule by which a peak is believed."""
+"""Finding a field in a mosaic: normalised cross-correlation at low resolution, and the rule by which a peak is
+believed."""
 
 from __future__ import annotations
 
@@ -27,9 +28,9 @@ BORDER_PX = 4
 class Found:
     """The best place of a template.
 
-    centre_px: (y, x) of the template's centre in full-resolution pixels from the mosaic's outer corner.  rotation_deg: of the
-    hypothesis that won.  correlation, ratio (second / first peak, the second at least a quarter template away), z ((peak −
-    median) / MAD of all places).
+    centre_px: (y, x) of the template's centre in full-resolution pixels from the mosaic's outer corner.
+    rotation_deg: of the hypothesis that won.  correlation, ratio (second / first peak, the second at least a quarter
+    template away), z ((peak − median) / MAD of all places).
     """
 
     centre_px: tuple[float, float]
@@ -61,11 +62,11 @@ def locate(template: FloatArray, scene: FloatArray, covered: npt.NDArray[np.bool
            rotations_deg: Sequence[float]) -> Found:
     """The best place over all rotations given.
 
-    template: (h, w) full-resolution grey.  scene: (H', W') grey mosaic, reduced by `reduction`, covered where tiles lie; it
-    may be smaller than the template, and the template may stick out by up to half its size.
+    template: (h, w) full-resolution grey.  scene: (H', W') grey mosaic, reduced by `reduction`, covered where tiles
+    lie; it may be smaller than the template, and the template may stick out by up to half its size.
     rotations_deg: the template is turned by these (Transform's sense, template → scene) and cut to what stays inside.
-    Both are band-passed: correct places then have ratios below 0.6 and z above 10, absent, mirrored and wrongly magnified
-    fields ratios above 0.7 or z below 9; on plain grey these ranges overlap.
+    Both are band-passed: correct places then have ratios below 0.6 and z above 10, absent, mirrored and wrongly
+    magnified fields ratios above 0.7 or z below 9; on plain grey these ranges overlap.
     """
     small = reduce(template, reduction)
     fill = float(scene[covered].mean()) if covered.any() else 0.0
@@ -88,7 +89,8 @@ def _turned(plane: FloatArray, angle_deg: float) -> FloatArray:
     if angle_deg == 0:
         return plane
     height, width = plane.shape
-    # OpenCV turns (x, y) counter-clockwise as seen with y downwards; Transform turns y towards x, which is the same way.
+    # OpenCV turns (x, y) counter-clockwise as seen with y downwards; Transform turns y towards x, which is the same
+    # way.
     matrix = cv2.getRotationMatrix2D(((width - 1) / 2, (height - 1) / 2), angle_deg, 1.0)
     turned = cv2.warpAffine(np.ascontiguousarray(plane), matrix, (width, height), flags=cv2.INTER_LINEAR,
                             borderMode=cv2.BORDER_REFLECT)
@@ -102,7 +104,8 @@ def _turned(plane: FloatArray, angle_deg: float) -> FloatArray:
 
 
 def _match(part: FloatArray, scene: FloatArray, reach: tuple[int, ...], reduction: int, angle_deg: float) -> Found:
-    surface = np.nan_to_num(cv2.matchTemplate(scene, np.ascontiguousarray(part), cv2.TM_CCOEFF_NORMED), posinf=0.0, neginf=0.0)
+    surface = cv2.matchTemplate(scene, np.ascontiguousarray(part), cv2.TM_CCOEFF_NORMED)
+    surface = np.nan_to_num(surface, posinf=0.0, neginf=0.0)
     surface[np.abs(surface) > 1.001] = 0.0  # windows without any contrast
     _, first, _, at = cv2.minMaxLoc(surface)
     y, x = at[1], at[0]
@@ -121,11 +124,12 @@ def _match(part: FloatArray, scene: FloatArray, reach: tuple[int, ...], reductio
 
 def aligned_correlation(template: FloatArray, region: FloatArray, to_region: Transform, template_pixel_um: float,
                         region_pixel_um: float) -> float:
-    """The band-passed correlation of a field with the region that a transform (template µm → region µm) says it shows."""
+    """The band-passed correlation of a field with the region that a transform (template µm → region µm) says it
+    shows."""
     yx = index_matrix(to_region.matrix, template_pixel_um, region_pixel_um)[:2]
     xy = np.ascontiguousarray(yx[::-1][:, [1, 0, 2]])
     shown = cv2.warpAffine(np.ascontiguousarray(region), xy, (template.shape[1], template.shape[0]),
                            flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE)
-    a, b = band_pass(template), band_pass(shown)
+    a, b = band_pass(template), band_pass(np.asarray(shown, dtype=np.float32))
     a, b = a - a.mean(), b - b.mean()
     return float((a * b).mean() / max(float(np.sqrt((a * a).mean() * (b * b).mean())), 1e-20))

@@ -1,8 +1,8 @@
 """Flat field: the relative illumination of a camera's frame, estimated from the tiles of a scan.
 
-Two kinds of evidence go into one robust least-squares fit of a smooth surface to log intensity.  Overlaps: the same place
-of the specimen seen at two places of the camera; the tissue cancels.  Tile means: what all tiles share at a place of the
-camera; the tissue does not cancel but averages out, and this alone reaches the middle of a frame.
+Two kinds of evidence go into one robust least-squares fit of a smooth surface to log intensity.  Overlaps: the same
+place of the specimen seen at two places of the camera; the tissue cancels.  Tile means: what all tiles share at a
+place of the camera; the tissue does not cancel but averages out, and this alone reaches the middle of a frame.
 """
 
 from __future__ import annotations

@@ -31,9 +31,9 @@ def components(count: int, edges: Sequence[Edge]) -> list[list[int]]:
 def solve(count: int, edges: Sequence[Edge]) -> tuple[Places, list[Edge]]:
     """Places of all tiles by iteratively reweighted least squares on the accepted edges.
 
-    Weights are correlation² times Cauchy's w = 1 / (1 + (r / 2s)²), s the median residual.  Then edges that miss the solution by
-    more than 2 px and 6 s are called inconsistent and the rest is solved again.  Each component has its first tile at 0.
-    Returns ((count, 2) px, the edges with their residuals and verdicts).
+    Weights are correlation² times Cauchy's w = 1 / (1 + (r / 2s)²), s the median residual.  Then edges that miss the
+    solution by more than 2 px and 6 s are called inconsistent and the rest is solved again.  Each component has its
+    first tile at 0. Returns ((count, 2) px, the edges with their residuals and verdicts).
     """
     edges = list(edges)
     while True:

@@ -10,7 +10,16 @@ import numpy.typing as npt
 
 from superres.errors import RegistrationError
 from superres.image import FloatArray, Readable
-from superres.registration.edges import ALL_PAIRS_SIZE_PX, Edge, Structure, edges_anywhere, near_edges, nominal_pairs, sharpen, structure_of
+from superres.registration.edges import (
+    ALL_PAIRS_SIZE_PX,
+    Edge,
+    Structure,
+    edges_anywhere,
+    near_edges,
+    nominal_pairs,
+    sharpen,
+    structure_of,
+)
 from superres.registration.flatfield import estimate_flat_field
 from superres.registration.frames import Frames
 from superres.registration.graph import agreeing, components, fit_nominal, solve
@@ -29,8 +38,8 @@ class Layout:
     """Solved places of tiles.
 
     origins_px: (y, x) of each tile's outer top-left corner in mosaic pixels; the smallest of each coordinate is 0.
-    linked: placed by measurement.  residuals_um: RMS disagreement of a tile's edges with the solution, None without any.
-    shape_px: of the bounding box.  flat_field: see Mosaic.  edges: every pair that was tried, with its verdict.
+    linked: placed by measurement.  residuals_um: RMS disagreement of a tile's edges with the solution, None without
+    any. shape_px: of the bounding box.  flat_field: see Mosaic.  edges: every pair that was tried, with its verdict.
     """
 
     origins_px: tuple[tuple[float, float], ...]
@@ -47,11 +56,11 @@ def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float
            grid: Sequence[tuple[int, int] | None], overlap: float | None = None) -> Layout:
     """Place the tiles of one scan.
 
-    positions_um: nominal stage places of outer corners; used if every tile has one, else grid (row, column), else the tiles
-    are compared all with all.  overlap: nominal fraction of a tile, for grids; measured where None.
-    Raises RegistrationError: "blank" where more than half of the tiles show nothing, "out-of-bound" where shifts are larger
-    than nominal places allow (the hint says what to set), "disconnected" where structured tiles do not hang together;
-    ImageError where shapes or pixel sizes differ.
+    positions_um: nominal stage places of outer corners; used if every tile has one, else grid (row, column), else the
+    tiles are compared all with all.  overlap: nominal fraction of a tile, for grids; measured where None.
+    Raises RegistrationError: "blank" where more than half of the tiles show nothing, "out-of-bound" where shifts are
+    larger than nominal places allow (the hint says what to set), "disconnected" where structured tiles do not hang
+    together; ImageError where shapes or pixel sizes differ.
     """
     if not images:
         raise RegistrationError("there are no tiles to assemble; expected at least one", reason="disconnected")
@@ -95,8 +104,9 @@ def refuse_blank(frames: Frames, structure: Structure) -> None:
     blank = np.flatnonzero(structure.blank)
     if len(blank) * 2 > len(frames):
         raise RegistrationError(
-            f"{len(blank)} of {len(frames)} tiles show no structure ({listed([frames.name(i) for i in blank])}); expected "
-            f"at most half", reason="blank", hint="leave out empty tiles, or check focus, exposure and white level")
+            f"{len(blank)} of {len(frames)} tiles show no structure ({listed([frames.name(int(i)) for i in blank])}); "
+            f"expected at most half", reason="blank",
+            hint="leave out empty tiles, or check focus, exposure and white level")
 
 
 def _nominal(frames: Frames, structure: Structure, positions_um: Sequence[tuple[float, float] | None],
@@ -137,7 +147,8 @@ def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[E
         if len(broken) > 1:
             raise explain_disconnected(frames, broken, [], None)
         return
-    missing = [edge for edge in edges if edge.verdict not in ("accepted", "blank") and owner[edge.first] != owner[edge.second]]
+    missing = [edge for edge in edges
+               if edge.verdict not in ("accepted", "blank") and owner[edge.first] != owner[edge.second]]
     if missing:
         touched = {owner[tile] for edge in missing for tile in (edge.first, edge.second)}
         raise explain_disconnected(frames, [groups[number] for number in sorted(touched)], missing, nominal)
@@ -161,7 +172,8 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
         if all(position is not None for position in positions_um) and len(main) >= 3:
             turn = float(np.rad2deg(np.arctan2(fit[1, 0], fit[0, 0])))
             notes["camera rotation against the stage (degrees)"] = round(turn, 4)
-            notes["pixel size by the stage (µm)"] = round(frames.pixel_size_um / float(np.hypot(fit[0, 0], fit[1, 0])), 6)
+            pitch_um = frames.pixel_size_um / float(np.hypot(fit[0, 0], fit[1, 0]))
+            notes["pixel size by the stage (µm)"] = round(pitch_um, 6)
             off = places[main] - expected[main]
             notes["stage error (px, RMS)"] = round(float(np.sqrt((off ** 2).sum(axis=1).mean())), 3)
     else:
@@ -201,7 +213,8 @@ def _tile_residuals(count: int, edges: Sequence[Edge]) -> list[float | None]:
 
 def _fill_holes(places: Places, main: Sequence[int], loose: Sequence[int], shape_px: tuple[int, int]) -> Places:
     """Tiles that show nothing, of a scan without positions: they go into the holes of the pattern that the others form,
-    in their given order, and past its right edge where there are none left.  Being empty they can stand in for each other.
+    in their given order, and past its right edge where there are none left.  Being empty they can stand in for each
+    other.
     """
     corner = places[main].min(axis=0)
     size = np.asarray(shape_px, dtype=np.float64)
@@ -212,7 +225,8 @@ def _fill_holes(places: Places, main: Sequence[int], loose: Sequence[int], shape
     free = [c for c in centres if (np.abs(places[main] - c).max(axis=1) > 0.5 * size.min()).all()]
     result = places.copy()
     for number, tile in enumerate(loose):
-        result[tile] = free[number] if number < len(free) else corner + (0, span[1] + (number + 1 - len(free)) * size[1])
+        beyond = np.array([0.0, span[1] + (number + 1 - len(free)) * size[1]])
+        result[tile] = free[number] if number < len(free) else corner + beyond
     return result
 
 

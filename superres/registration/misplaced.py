@@ -24,8 +24,9 @@ def explain_disconnected(frames: Frames, groups: Sequence[Sequence[int]], missin
                          nominal: npt.NDArray[np.float64] | None) -> RegistrationError:
     """The error for a scan in pieces.
 
-    missing: edges between pieces whose overlap shows structure but was not matched near its nominal shift.  They are searched
-    anywhere: a certain match means that the nominal places are wrong, and the error ("out-of-bound") says by how much.
+    missing: edges between pieces whose overlap shows structure but was not matched near its nominal shift.  They are
+    searched anywhere: a certain match means that the nominal places are wrong, and the error ("out-of-bound") says by
+    how much.
     """
     if nominal is not None and missing:
         some = np.zeros(len(frames))
@@ -46,8 +47,8 @@ def _out_of_bound(frames: Frames, found: Sequence[Edge], nominal: npt.NDArray[np
     expected = nominal[best.second] - nominal[best.first]
     off = np.asarray(best.shift_px) - expected
     return RegistrationError(
-        f"tile '{frames.name(best.second)}' lies at ({best.shift_px[0]:.1f}, {best.shift_px[1]:.1f}) px (y, x) from tile "
-        f"'{frames.name(best.first)}', but its nominal place is ({expected[0]:.1f}, {expected[1]:.1f}) px: "
+        f"tile '{frames.name(best.second)}' lies at ({best.shift_px[0]:.1f}, {best.shift_px[1]:.1f}) px (y, x) from "
+        f"tile '{frames.name(best.first)}', but its nominal place is ({expected[0]:.1f}, {expected[1]:.1f}) px: "
         f"{np.hypot(*off):.0f} px off, more than the search allows", reason="out-of-bound",
         hint=_advice(frames, found, nominal))
 
@@ -70,5 +71,5 @@ def _advice(frames: Frames, found: Sequence[Edge], nominal: npt.NDArray[np.float
         return "correct the positions of these tiles, or leave the positions out: then tiles are compared all with all"
     ratio = float(np.median(measured[along, axis] / expected[along, axis]))
     overlap = 1 - float(np.median(np.abs(measured[along, axis]))) / float(size[axis])
-    return (f"set overlap = {overlap:.3f} for a grid, or multiply the stage positions by {ratio:.4f} (or divide the coarse "
-            f"pixel size by it)")
+    return (f"set overlap = {overlap:.3f} for a grid, or multiply the stage positions by {ratio:.4f} (or divide the "
+            f"coarse pixel size by it)")

@@ -13,8 +13,8 @@ from superres.registration.shifts import Shift, band_pass, measure, taper
 
 @dataclass(frozen=True)
 class PhaseShift:
-    """shift_px: where the origin of the second frame lies in the first, (y, x).  z: the phase correlation's peak in standard
-    deviations of its surface.  correlation: of the band-passed overlap at the shift."""
+    """shift_px: where the origin of the second frame lies in the first, (y, x).  z: the phase correlation's peak in
+    standard deviations of its surface.  correlation: of the band-passed overlap at the shift."""
 
     shift_px: Shift
     z: float
@@ -24,9 +24,9 @@ class PhaseShift:
 def phase_shift(first: FloatArray, second: FloatArray) -> PhaseShift:
     """first, second: (H, W) grey of one pitch and one shape.
 
-    The whole-pixel shift is the peak of the inverse transform of the phase of the cross-power spectrum (Kuglin and Hines,
-    1975); its four readings modulo the frame's size are compared by the correlation of the overlap, and the best is sharpened by
-    the upsampled correlation of `measure`.
+    The whole-pixel shift is the peak of the inverse transform of the phase of the cross-power spectrum (Kuglin and
+    Hines, 1975); its four readings modulo the frame's size are compared by the correlation of the overlap, and the
+    best is sharpened by the upsampled correlation of `measure`.
     """
     window = np.outer(taper(first.shape[0]), taper(first.shape[1])).astype(np.float32)
     a, b = (fft.rfft2(band_pass(frame) * window) for frame in (first, second))

@@ -11,6 +11,8 @@ from superres.transform import Points, Transform, grid_points
 
 HYPOTHESES = 1000
 SEED = 20170
+RAYLEIGH_MEDIAN = 1.1774
+"""Median length of a two-dimensional Gaussian error of unit standard deviation on each axis."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +50,7 @@ def least_squares(a_um: Points, b_um: Points, weights: Points | None = None) -> 
 def robust_similarity(a_um: Points, b_um: Points, tolerance_um: float, *, seed: int = SEED) -> Fit | None:
     """RANSAC over pairs of points, then least squares on the inliers until they no longer change.
 
-    tolerance_um: distance within which a match supports a hypothesis.  In the end matches beyond three robust standard
+    tolerance_um: distance within which a match supports a hypothesis.  In the end matches beyond 3.5 robust standard
     deviations are left out too.  The generator is seeded: the same matches give the same fit.
     Returns None with fewer than 3 matches or inliers.
     Source: Fischler and Bolles, Commun. ACM 24, 381 (1981), doi:10.1145/358669.358692.
@@ -79,8 +81,8 @@ def robust_similarity(a_um: Points, b_um: Points, tolerance_um: float, *, seed: 
             return None
         transform = least_squares(a_um[inliers], b_um[inliers])
         distance = np.hypot(*(transform.apply(a_um) - b_um).T)
-        spread = 1.4826 * float(np.median(distance[inliers])) / 1.1774  # the median of a Rayleigh variable is 1.1774 sigma
-        again = distance < min(tolerance_um, max(3.0 * spread, 0.1 * tolerance_um))
+        spread = float(np.median(distance[inliers])) / RAYLEIGH_MEDIAN
+        again = distance < min(tolerance_um, max(3.5 * spread, 0.1 * tolerance_um))
         if (again == inliers).all():
             break
         inliers = again

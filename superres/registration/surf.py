@@ -17,14 +17,16 @@ HESSIAN_WEIGHT = 0.912
 """0.9 in the paper's text: the ratio of Frobenius norms of box and Gaussian second derivatives for the 9 × 9 filter."""
 
 Values = npt.NDArray[np.float64]
+Whole = npt.NDArray[np.int64]
 Integral = npt.NDArray[np.float64]
 
 
-def surf(grey: FloatArray, *, upright: bool = True, threshold: float = THRESHOLD) -> tuple[Values, npt.NDArray[np.float32]]:
+def surf(grey: FloatArray, *, upright: bool = True, threshold: float = THRESHOLD,
+         ) -> tuple[Values, npt.NDArray[np.float32]]:
     """Feature points and descriptors.
 
-    grey: (H, W) in [0, 1].  upright: descriptors along the image axes, good to ±15° of rotation; otherwise along each point's
-    dominant Haar response.  Sampled at every pixel in every octave.
+    grey: (H, W) in [0, 1].  upright: descriptors along the image axes, good to ±15° of rotation; otherwise along each
+    point's dominant Haar response.  Sampled at every pixel in every octave.
     Returns ((n, 2) (y, x) in pixels, the centre of pixel (0, 0) at (0.5, 0.5); (n, 64) float32 of unit length).
     """
     table = np.zeros((grey.shape[0] + 1, grey.shape[1] + 1))
@@ -47,7 +49,7 @@ def surf(grey: FloatArray, *, upright: bool = True, threshold: float = THRESHOLD
     return points[:, :2] + 0.5, descriptors
 
 
-def _box(table: Integral, top: Values, left: Values, height: Values | int, width: Values | int) -> Values:
+def _box(table: Integral, top: Whole, left: Whole, height: Whole | int, width: Whole | int) -> Values:
     """Sums over boxes given by integer arrays of their corners; parts outside the image count as nothing."""
     y0, y1 = np.clip(top, 0, table.shape[0] - 1), np.clip(top + height, 0, table.shape[0] - 1)
     x0, x1 = np.clip(left, 0, table.shape[1] - 1), np.clip(left + width, 0, table.shape[1] - 1)
@@ -75,7 +77,8 @@ def _hessian(table: Integral, size: int) -> Values:
 
 
 def _maxima(layers: list[Values], sizes: tuple[int, ...], threshold: float) -> Values:
-    """Maxima of 3 × 3 × 3 neighbourhoods, moved to the top of a quadratic.  (n, 3): y, x in index pixels, scale sigma."""
+    """Maxima of 3 × 3 × 3 neighbourhoods, moved to the top of a quadratic.  (n, 3): y, x in index pixels, scale
+    sigma."""
     stack = np.stack(layers)
     height, width = stack.shape[1:]
     middle = stack[1, 1:-1, 1:-1]
@@ -92,14 +95,15 @@ def _maxima(layers: list[Values], sizes: tuple[int, ...], threshold: float) -> V
     cube = np.stack([np.stack([np.stack([stack[s, rows + dy, columns + dx] for dx in (-1, 0, 1)], -1)
                                for dy in (-1, 0, 1)], -2) for s in range(3)], -3)
     c = cube[:, 1, 1, 1]
-    ends = [(cube[:, 2, 1, 1], cube[:, 0, 1, 1]), (cube[:, 1, 2, 1], cube[:, 1, 0, 1]), (cube[:, 1, 1, 2], cube[:, 1, 1, 0])]
+    ends = [(cube[:, 2, 1, 1], cube[:, 0, 1, 1]), (cube[:, 1, 2, 1], cube[:, 1, 0, 1]),
+            (cube[:, 1, 1, 2], cube[:, 1, 1, 0])]
     gradient = np.stack([(high - low) / 2 for high, low in ends], -1)
     hessian = np.empty((len(c), 3, 3))
     for axis, (high, low) in enumerate(ends):
         hessian[:, axis, axis] = high - 2 * c + low
-    hessian[:, 0, 1] = hessian[:, 1, 0] = (cube[:, 2, 2, 1] - cube[:, 2, 0, 1] - cube[:, 0, 2, 1] + cube[:, 0, 0, 1]) / 4
-    hessian[:, 0, 2] = hessian[:, 2, 0] = (cube[:, 2, 1, 2] - cube[:, 2, 1, 0] - cube[:, 0, 1, 2] + cube[:, 0, 1, 0]) / 4
-    hessian[:, 1, 2] = hessian[:, 2, 1] = (cube[:, 1, 2, 2] - cube[:, 1, 2, 0] - cube[:, 1, 0, 2] + cube[:, 1, 0, 0]) / 4
+    for a, b in ((0, 1), (0, 2), (1, 2)):
+        mixed = cube.take(1, axis=1 + 3 - a - b)  # the plane of axes a and b through the middle of the third
+        hessian[:, a, b] = hessian[:, b, a] = (mixed[:, 2, 2] - mixed[:, 2, 0] - mixed[:, 0, 2] + mixed[:, 0, 0]) / 4
     regular = np.abs(np.linalg.det(hessian)) > 1e-30
     offset = np.full((len(c), 3), np.inf)
     offset[regular] = -np.linalg.solve(hessian[regular], gradient[regular][:, :, None])[:, :, 0]
@@ -140,7 +144,8 @@ def _orientation(table: Integral, points: Values) -> Values:
 
 
 def _describe(table: Integral, points: Values, angles: Values) -> npt.NDArray[np.float32]:
-    """Sums of dx, |dx|, dy, |dy| over 4 × 4 squares of 5 × 5 samples, 20 scales wide, weighted by a Gaussian of 3.3 scales."""
+    """Sums of dx, |dx|, dy, |dy| over 4 × 4 squares of 5 × 5 samples, 20 scales wide, weighted by a Gaussian of 3.3
+    scales."""
     steps = np.arange(-10, 10) + 0.5
     v, u = (axis.ravel() for axis in np.meshgrid(steps, steps, indexing="ij"))
     cosine, sine = np.cos(angles)[:, None], np.sin(angles)[:, None]
@@ -154,4 +159,5 @@ def _describe(table: Integral, points: Values, angles: Values) -> npt.NDArray[np
     for values in (along, np.abs(along), across, np.abs(across)):
         parts.append(values.reshape(-1, 4, 5, 4, 5).sum(axis=(2, 4)).reshape(-1, 16))
     descriptor = np.concatenate(parts, axis=1)
-    return np.asarray(descriptor / np.maximum(np.linalg.norm(descriptor, axis=1, keepdims=True), 1e-12), dtype=np.float32)
+    length = np.linalg.norm(descriptor, axis=1, keepdims=True)
+    return np.asarray(descriptor / np.maximum(length, 1e-12), dtype=np.float32)

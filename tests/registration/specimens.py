@@ -1,7 +1,7 @@
 """Specimens with exact truth: a slide is a cubic spline over a fine grid, so it has a value at every point.
 
-Coarse frames and fine fields are samples of that spline at any place and angle, so the true transforms are known exactly;
-no resampling that a registrar could share is in the way.  The blur stands for the coarse objective.
+Coarse frames and fine fields are samples of that spline at any place and angle, so the true transforms are known
+exactly; no resampling that a registrar could share is in the way.  The blur stands for the coarse objective.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ SCALE = 2.5
 
 
 def speckle(seed: int, size_px: int) -> np.ndarray:
-    """(size, size, 3) float32: stained cells on a pale, cloudy ground; detail from one pixel up to a tenth of the size."""
+    """(size, size, 3) float32: stained cells on a pale, cloudy ground; detail from one pixel up to a tenth of the
+    size."""
     rng = np.random.default_rng(seed)
     frequency = np.hypot(np.fft.fftfreq(size_px)[:, None], np.fft.rfftfreq(size_px)[None])
     def field_of(slope: float, cut: float) -> np.ndarray:
@@ -92,9 +93,9 @@ class Slide:
         """A field of the better objective; to_object: fine µm → object µm."""
         return self._shot(gain * self.sample(True, to_object, shape, self.fine_um), noise, name, self.fine_um)
 
-    def scan(self, rows: int, columns: int, tile_px: int, overlap: float, *, jitter_px: float, rotation_deg: float = 0.0,
-             noise: float = 0.0, vignette: float = 0.0, seed: int = 0, pitch_error: float = 0.0,
-             ) -> tuple[list[Tile], np.ndarray]:
+    def scan(self, rows: int, columns: int, tile_px: int, overlap: float, *, jitter_px: float,
+             rotation_deg: float = 0.0, noise: float = 0.0, vignette: float = 0.0, seed: int = 0,
+             pitch_error: float = 0.0) -> tuple[list[Tile], np.ndarray]:
         """Tiles with nominal stage positions and grid indices, and their true origins in coarse pixels.
 
         The stage's axes are turned by rotation_deg against the camera's; its steps are 1 + pitch_error too long.

@@ -20,7 +20,8 @@ class IdentityRegistrar(Registrar):
     def register(self, fine: Image, coarse: Mosaic | Image, guess: Transform | None = None) -> Registration:
         """Returns the guess or the identity, residual 0 and confidence 1: the user vouches for them.
 
-        Raises RegistrationError ("magnification") if without a guess the two do not cover the same field to a coarse pixel.
+        Raises RegistrationError ("magnification") if without a guess the two do not cover the same field to a coarse
+        pixel.
         """
         if guess is not None:
             return Registration(guess, 0.0, 1.0, {"found by": "guess"})
