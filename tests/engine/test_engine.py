@@ -47,8 +47,8 @@ def test_uint8_is_within_one_grey_level_of_float64(tile_px):
 
 
 @pytest.mark.parametrize(("dtype", "white"), [
-    (np.uint8, None), (np.uint16, None), (np.uint16, 4095), (np.dtype(">u2"), None), (np.float32, None), (np.float64, None),
-    (np.float32, 1000.0)])
+    (np.uint8, None), (np.uint16, None), (np.uint16, 4095), (np.dtype(">u2"), None), (np.float32, None),
+    (np.float64, None), (np.float32, 1000.0)])
 def test_every_dtype_comes_back_as_itself(small, dtype, white):
     greatest = white or (np.iinfo(dtype).max if np.issubdtype(dtype, np.integer) else 1.0)
     image = stained(37, 50, dtype, greatest)
