@@ -61,6 +61,18 @@ def test_strong_vignette_and_noise(slide: Slide) -> None:
     assert layout_rmse_px(np.array(lay(tiles).origins_px), true) <= 0.05
 
 
+@pytest.mark.parametrize("known", [True, False])
+def test_dust_on_the_camera_does_not_tie_tiles_together(scan: tuple[list[Tile], np.ndarray], known: bool) -> None:
+    """Spots that stand still in all frames match at a shift of zero; tiles must lie within 0.05 px of the truth."""
+    dust = np.ones((256, 256), np.float32)
+    for y, x in np.random.default_rng(2).integers(0, 256, (10, 2)):
+        cv2.circle(dust, (int(x), int(y)), 4, 0.7, -1, cv2.LINE_AA)
+    tiles = [replace(t, image=raw.with_pixels((raw.pixels * dust[..., None]).astype(np.uint8)))
+             for t in scan[0] for raw in [t.image.read()]]
+    layout = lay(tiles if known else unknown(tiles))
+    assert layout_rmse_px(np.array(layout.origins_px), scan[1]) <= 0.05
+
+
 def test_flat_field_is_the_vignette(scan: tuple[list[Tile], np.ndarray]) -> None:
     """Within 0.5 % of the lens's true fall-off (its own spread is 2.2 %)."""
     layout = lay(scan[0])

@@ -27,8 +27,9 @@ from superres.transform import Transform
 MIN_FIELD_PX = 24
 MIN_SIGNAL = 0.75
 """Signal power / total power of a band-passed field whose standard deviation is twice that of its noise."""
-CONTEXT_SIZE_PX = 3000
-"""The whole mosaic is searched for features at no more than this many pixels a side."""
+CONTEXT_SIZE_PX = 2000
+"""The whole mosaic is searched for features at no more than this many pixels a side: SIFT takes about 160 bytes a
+pixel."""
 CONTEXT_FEATURES = 30000
 MARGIN_PX = 24
 REPEATED_CORRELATION = 0.6
@@ -137,7 +138,10 @@ class PaperRegistrar(Registrar):
         return bool(self.options.max_rotation_deg <= 15)
 
     def _refine(self, field: _Field, mosaic: Mosaic, centre_px: tuple[float, float]) -> _Placed | None:
-        """Fit features around a centre; None where too few agree, or on a similarity beyond the limits."""
+        """Fit features around a centre; None where too few agree.
+
+        Raises RegistrationError ("magnification", "rotation") where enough agree on a similarity beyond the limits.
+        """
         reach = 0.5 * float(np.hypot(*field.template.shape)) + MARGIN_PX
         top, left = max(0, int(centre_px[0] - reach)), max(0, int(centre_px[1] - reach))
         bottom = min(mosaic.shape_px[0], int(np.ceil(centre_px[0] + reach)))
@@ -150,8 +154,10 @@ class PaperRegistrar(Registrar):
         pixel = mosaic.pixel_size_um
         features = detect(self.options.refine, smooth(region), upright=self._upright)
         fit, points = fit_features(field.features, features, field.pixel_um, pixel)
-        if fit is None or fit.count < self.options.min_inliers or not self._limits.holds(fit.transform):
+        if fit is None or fit.count < self.options.min_inliers:
             return None
+        if not self._limits.holds(fit.transform):
+            raise refuse(field.image.name, fit, self._limits, pixel / field.image.pixel_size_um)
         to_region = fit.transform
         correlation = aligned_correlation(field.template, region, to_region, field.pixel_um, pixel)
         whole = to_region.then(Transform.shift(top * pixel, left * pixel))

@@ -89,7 +89,8 @@ class PhaseRegistrar(Registrar):
         transform = Transform.shift(-float(off[0]) * pixel, -float(off[1]) * pixel).then(start)
         # The noise of a correlation peak grows with the part of the signal that is not shared; 0.3 px at correlation 0.
         residual = 0.3 * pixel * float(np.sqrt(max(0.0, 1 - correlation ** 2)))
-        details: dict[str, float | str] = {"correlation": round(correlation, 4), "z": round(found.z, 2), "found by": "phase correlation"}
+        details: dict[str, float | str] = {"correlation": round(correlation, 4), "z": round(found.z, 2),
+                                           "found by": "phase correlation"}
         return Registration(transform, residual, float(np.clip(correlation, 0, 1)), details)
 
 
