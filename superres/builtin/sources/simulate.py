@@ -117,7 +117,7 @@ class SimulateSource(Source):
                                      f"{index:g}; raise {side}_immersion (oil: 1.515)")
                 if self.condenser_na > aperture:
                     raise ValueError(f"condenser_na is {self.condenser_na:g}, above {side}_na {aperture:g}; the "
-                                     "part of the light that misses the objective is dark field, which is not simulated")
+                                     "part of the light that misses the objective is dark field and not simulated")
             if self.fine_pixel_size_um > self.coarse_pixel_size_um:
                 raise ValueError(f"fine_pixel_size_um {self.fine_pixel_size_um:g} is larger than coarse_pixel_size_um "
                                  f"{self.coarse_pixel_size_um:g}; expected the fine pixels to be the smaller ones")
