@@ -242,7 +242,8 @@ class Run:
         )
 
     def _pairs_of(self, specimens: tuple[str, ...]) -> list[Pair]:
-        """Pairs of some specimens, in an order that does not depend on how files are named or in which order they came."""
+        """Pairs of some specimens, in an order that does not depend on how files are named or in which order they
+        came."""
         pairs = [pair for pair in self.registered.pairs if pair.specimen in specimens]
         return sorted(pairs, key=lambda pair: (pair.specimen, float(pair.fine.unit().mean(dtype=np.float64))))
 
