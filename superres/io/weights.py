@@ -73,7 +73,8 @@ def write_weights(path: Path, weights: Weights) -> None:
         "provenance": dict(weights.provenance),
     }
     metadata = {_METADATA_KEY: json.dumps(record, ensure_ascii=False, allow_nan=False, sort_keys=True)}
-    tensors = {name: np.ascontiguousarray(tensor) for name, tensor in weights.tensors.items()}
+    # Not ascontiguousarray, which turns a scalar (a batch counter) into a vector.
+    tensors = {name: np.asarray(tensor, order="C") for name, tensor in weights.tensors.items()}
     write_bytes(path, save_tensors(tensors, metadata))
 
 

@@ -55,7 +55,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     record = {"version": FORMAT_VERSION, "fingerprint": checkpoint.fingerprint, "step": checkpoint.step,
               "seconds": checkpoint.seconds, "loss_sum": checkpoint.loss_sum, "loss_count": checkpoint.loss_count,
               "best_step": checkpoint.best_step, "best_loss": checkpoint.best_loss}
-    tensors = {f"{group}/{name}": np.ascontiguousarray(tensor)
+    tensors = {f"{group}/{name}": np.asarray(tensor, order="C")
                for group, each in (("network", checkpoint.network), ("best", checkpoint.best),
                                    ("optimiser", checkpoint.optimiser))
                for name, tensor in each.items()}

@@ -16,7 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from superres.api.loss import Loss
-from superres.api.model import Geometry, Model
+from superres.api.model import Model
 from superres.api.source import Pair
 from superres.config import TrainSection
 from superres.errors import Cancelled, PluginError, SuperresError, TrainingError
@@ -33,7 +33,14 @@ from superres.training.checkpoint import (
     write_checkpoint,
 )
 from superres.training.history import HistoryRow, append_history, write_history
-from superres.training.patches import PatchSet, cut_patches, default_stride_px, patch_order, random_turns
+from superres.training.patches import (
+    PatchSet,
+    cut_patches,
+    default_stride_px,
+    patch_order,
+    random_turns,
+    some_patches,
+)
 from superres.training.schedule import learning_rate, step_count, validation_interval
 
 STAGE = "train"
@@ -46,7 +53,7 @@ validations then cost 4 % of a training of 800 steps of 16 patches of 40²."""
 CHECKPOINT_SECONDS = 120.0
 """Where no checkpoint_every is given: work that a kill may cost at most, beside the checkpoints at validations."""
 
-_WEIGHTS_SEED, _STEP_SEED, _VALIDATION_SEED = 3, 4, 5
+_WEIGHTS_SEED, _STEP_SEED = 3, 4
 _log = logging.getLogger(__name__)
 
 
@@ -130,7 +137,8 @@ class _Training:
         stride_px = settings.patch_stride_px or default_stride_px(settings.patch_px, geometry)
         self.job, self.device, self.events = job, device, events
         self.patches = cut_patches(job.training, geometry, settings.patch_px, stride_px)
-        self.validation = _validation_patches(job, geometry)
+        self.validation = None if not job.validation else some_patches(
+            cut_patches(job.validation, geometry, settings.patch_px, settings.patch_px), VALIDATION_PX, job.seed)
         self.steps = step_count(settings, len(self.patches))
         self.interval = validation_interval(settings, self.steps)
         self.losses = [(loss.build().to(device), loss.name, factor) for loss, factor in job.losses]
@@ -175,7 +183,7 @@ class _Training:
                 due = state.step > 0 and (state.step % self.interval == 0 or state.step == self.steps)
                 recorded = due and not (state.history and state.history[-1].step == state.step)
                 if recorded:
-                    self._record(time.perf_counter() - began)
+                    self._record(began)
                 if self.events.cancelled:
                     self._save()
                     raise self._cancelled()
@@ -237,17 +245,18 @@ class _Training:
         assert total is not None
         return total
 
-    def _record(self, seconds: float) -> None:
+    def _record(self, began: float) -> None:
         """Validate, keep the best weights, add a row to the history."""
         state, settings = self.state, self.job.settings
         validation_loss = math.nan if self.validation is None else self._validate(self.validation)
         if self.validation is not None and not math.isfinite(validation_loss):
             raise TrainingError(f"the validation loss is {validation_loss} after step {state.step}",
                                 hint="lower train.learning_rate")
+        state.seconds = time.perf_counter() - began
         row = HistoryRow(
             step=state.step, epoch=state.step * settings.batch_size / len(self.patches),
             learning_rate=learning_rate(settings.schedule, settings.learning_rate, state.step - 1, self.steps),
-            training_loss=state.loss_sum / state.loss_count, validation_loss=validation_loss, seconds=seconds)
+            training_loss=state.loss_sum / state.loss_count, validation_loss=validation_loss, seconds=state.seconds)
         if validation_loss < state.best_loss or self.validation is None:
             state.best, state.best_step = tensors_of(state.network), state.step
             state.best_loss = validation_loss if self.validation is not None else math.inf
@@ -293,20 +302,6 @@ class _Training:
         return TrainingError(f"the loss is {value} at step {self.state.step + 1}; "
                              f"the batch's patches (pair, top, left): {shown}{more}",
                              hint="lower train.learning_rate")
-
-
-def _validation_patches(job: TrainingJob, geometry: Geometry) -> PatchSet | None:
-    """Patches side by side over the validation pairs; of many, a fixed choice of VALIDATION_PX."""
-    if not job.validation:
-        return None
-    patch_px = job.settings.patch_px
-    everything = cut_patches(job.validation, geometry, patch_px, patch_px)
-    count = max(1, VALIDATION_PX // patch_px ** 2)
-    if len(everything) <= count:
-        return everything
-    chosen = np.random.default_rng([job.seed, _VALIDATION_SEED]).permutation(len(everything))[:count]
-    places = tuple(everything.places[index] for index in sorted(chosen.tolist()))
-    return PatchSet(everything.pairs, geometry, patch_px, places)
 
 
 def _seed_torch(device: torch.device, seed: int, stream: int, step: int) -> None:

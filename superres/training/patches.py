@@ -7,7 +7,7 @@ makes a resumed run equal to an uninterrupted one.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -18,8 +18,8 @@ from superres.api.source import Pair
 from superres.errors import TrainingError
 from superres.image import FloatArray, Image
 
-# Second words of the seeds, so that the streams are independent.
-_ORDER, _AUGMENTATION = 1, 2
+# Second words of the seeds, so that the streams are independent; the loop has more.
+_ORDER, _AUGMENTATION, _CHOICE = 1, 2, 5
 
 _UNTURNED = (0, False)
 
@@ -100,6 +100,15 @@ def cut_patches(pairs: Sequence[Pair], geometry: Geometry, patch_px: int, stride
         raise TrainingError(f"no patch of {patch_px} × {patch_px} px fits in the pairs (largest sizes: {listed})",
                             hint="lower train.patch_px, or give larger images")
     return PatchSet(tuple(pairs), geometry, patch_px, tuple(places))
+
+
+def some_patches(patches: PatchSet, limit_px: int, seed: int) -> PatchSet:
+    """At most limit_px coarse pixels of patches (but one patch at least): the same choice for the same seed."""
+    count = max(1, limit_px // patches.patch_px ** 2)
+    if len(patches) <= count:
+        return patches
+    chosen = sorted(np.random.default_rng([seed, _CHOICE]).permutation(len(patches))[:count].tolist())
+    return replace(patches, places=tuple(patches.places[index] for index in chosen))
 
 
 def default_stride_px(patch_px: int, geometry: Geometry) -> int:

@@ -32,6 +32,15 @@ def test_everything_comes_back(path):
         np.testing.assert_array_equal(read.tensors[name], tensor)
 
 
+def test_scalars_and_counters_keep_their_shape(tmp_path):
+    """Batch normalisation keeps a counter of shape () and of integers."""
+    weights = replace(make_weights(**SMALL), tensors={"count": np.array(7), "steps": np.array([[1.0, 2.0]], order="F")})
+    write_weights(tmp_path / "w.safetensors", weights)
+    read = read_weights(tmp_path / "w.safetensors").tensors
+    assert read["count"].shape == () and read["count"] == 7
+    np.testing.assert_array_equal(read["steps"], [[1.0, 2.0]])
+
+
 def test_equal_weights_give_equal_bytes(path, tmp_path):
     again = tmp_path / "again.safetensors"
     write_weights(again, read_weights(path))

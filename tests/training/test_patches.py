@@ -11,7 +11,14 @@ from superres.api.model import Geometry
 from superres.api.source import Pair
 from superres.errors import TrainingError
 from superres.image import Image
-from superres.training.patches import cut_patches, default_stride_px, grid_offsets, patch_order, random_turns
+from superres.training.patches import (
+    cut_patches,
+    default_stride_px,
+    grid_offsets,
+    patch_order,
+    random_turns,
+    some_patches,
+)
 
 from .specimens import make_pair
 
@@ -120,3 +127,12 @@ def test_default_stride_is_half_a_patch_at_allowed_offsets():
     assert default_stride_px(50, PAPER) == 24
     assert default_stride_px(9, Geometry(7, 4, origin_multiple=4)) == 4
     assert default_stride_px(1, Geometry(2, 1)) == 1
+
+
+def test_some_of_many_patches_are_the_same_some():
+    patches = cut_patches([make_pair(coarse_px=(60, 60))], PAPER, 10, 10)
+    some = some_patches(patches, limit_px=777, seed=3)
+    assert len(some) == 7 and set(some.places) < set(patches.places)
+    assert some.places == some_patches(patches, 777, 3).places != some_patches(patches, 777, 4).places
+    assert some_patches(patches, 3600, 3) is patches
+    assert len(some_patches(patches, 1, 3)) == 1

@@ -1,0 +1,50 @@
+"""A large image in bounded memory, measured in a process of its own."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+
+PROGRAM = """
+import sys, numpy as np, torch, resource
+torch.set_num_threads(1)
+from superres.catalog import Catalog
+from superres.engine import Engine
+from tests.engine.specimens import make_weights
+side, bands, options = {side}, {bands}, {options}
+image = np.full((side, side, 3), 128, np.uint8)
+engine = Engine.from_weights(make_weights(**options), device="cpu", catalog=Catalog.builtin(), tile_px={tile_px})
+rows = 0
+for number, band in enumerate(engine.stream_rows(image)):
+    rows += len(band)
+    if number + 1 == bands:
+        break
+print(rows, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)
+"""
+
+
+def rows_and_peak_mib(**values):
+    ended = subprocess.run([sys.executable, "-c", PROGRAM.format(**values)], cwd=ROOT, capture_output=True, text=True,
+                           env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    rows, peak = ended.stdout.split()
+    return int(rows), float(peak)
+
+
+@pytest.mark.slow
+def test_6000_by_6000_px_stay_under_2_gib():
+    """The paper's network.  A band is all that is held beside the input, so two bands tell what all of them need."""
+    _, peak = rows_and_peak_mib(side=6000, bands=2, options={}, tile_px=512)
+    assert peak < 2048
+
+
+def test_memory_grows_with_a_band_not_with_the_image():
+    """Whole, 9 Mpx as floats, with 3 input channels and 8 maps before and after a layer, would need 650 MiB more."""
+    options = {"base_channels": 8, "blocks": 1, "alpha": 0, "up": 1, "down": 1}
+    rows, peak = rows_and_peak_mib(side=3000, bands=-1, options=options, tile_px=128)
+    assert rows == 3000
+    # torch and scipy take 350 MiB, the input 26, a band and a tile under 40.
+    assert peak < 700
