@@ -28,8 +28,8 @@ MIN_CORRELATION = 0.3
 MIN_Z = 6.0
 MIN_CORRELATION_ANYWHERE = 0.5
 MIN_Z_ANYWHERE = 8.0
-"""Near a nominal place chance has few tries, anywhere in a frame many: true overlaps of stained tissue have
-correlations above 0.8 and z of 12 and more, unrelated frames below 0.4 and 6."""
+"""Measured on 80 pairs of unrelated frames (drawn and real tissue, 256 px): near a nominal place correlations up to
+0.33 and z up to 4.4, anywhere z up to 5.2; true overlaps of 15 % with noise 0.01: above 0.9 and 11."""
 BLANK_FRACTION = 0.75
 """Signal power / total power of a band-passed frame whose standard deviation is twice that of its noise."""
 FAINT = 0.1

@@ -49,7 +49,7 @@ def solve(count: int, edges: Sequence[Edge]) -> tuple[Places, list[Edge]]:
 
 
 def fit_nominal(nominal: Places, solved: Places) -> npt.NDArray[np.float64]:
-    """(2, 3) matrix of the similarity nominal → solved; a mere shift where fewer than 3 tiles, or all but one line.
+    """(2, 3) matrix of the similarity nominal → solved; a mere shift with fewer than 3 tiles.
 
     nominal, solved: (n, 2), n >= 1.  Least squares in complex numbers.
     """
