@@ -8,6 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import spsolve
 
 from superres.registration.edges import Edge
@@ -23,7 +24,7 @@ def components(count: int, edges: Sequence[Edge]) -> list[list[int]]:
     """Tiles joined by accepted edges, the largest group first, each in rising order."""
     used = [edge for edge in edges if edge.accepted]
     links = sparse.coo_array((np.ones(len(used)), ([e.first for e in used], [e.second for e in used])), (count, count))
-    number, label = sparse.csgraph.connected_components(links, directed=False)
+    number, label = connected_components(links, directed=False)
     groups = [[int(tile) for tile in np.flatnonzero(label == index)] for index in range(number)]
     return sorted(groups, key=lambda group: (-len(group), group[0]))
 
@@ -44,7 +45,7 @@ def solve(count: int, edges: Sequence[Edge]) -> tuple[Places, list[Edge]]:
         scale = max(SCALE_FLOOR_PX, 1.4826 * float(np.median(list(residual.values()))))
         worst = max(residual, key=lambda i: residual[i])
         if residual[worst] <= max(MAX_RESIDUAL_PX, 6 * scale):
-            return places, [replace(edge, residual_px=residual.get(i)) for i, edge in enumerate(edges)]
+            return places, [replace(edge, residual_px=residual.get(i, edge.residual_px)) for i, edge in enumerate(edges)]
         edges[worst] = replace(edges[worst], verdict="inconsistent", residual_px=residual[worst])
 
 
