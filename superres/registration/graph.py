@@ -45,7 +45,8 @@ def solve(count: int, edges: Sequence[Edge]) -> tuple[Places, list[Edge]]:
         scale = max(SCALE_FLOOR_PX, 1.4826 * float(np.median(list(residual.values()))))
         worst = max(residual, key=lambda i: residual[i])
         if residual[worst] <= max(MAX_RESIDUAL_PX, 6 * scale):
-            return places, [replace(edge, residual_px=residual.get(i, edge.residual_px)) for i, edge in enumerate(edges)]
+            return places, [replace(edge, residual_px=residual.get(i, edge.residual_px))
+                            for i, edge in enumerate(edges)]
         edges[worst] = replace(edges[worst], verdict="inconsistent", residual_px=residual[worst])
 
 
