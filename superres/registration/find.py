@@ -65,8 +65,9 @@ def locate(template: FloatArray, scene: FloatArray, covered: npt.NDArray[np.bool
     template: (h, w) full-resolution grey.  scene: (H', W') grey mosaic, reduced by `reduction`, covered where tiles
     lie; it may be smaller than the template, and the template may stick out by up to half its size.
     rotations_deg: the template is turned by these (Transform's sense, template → scene) and cut to what stays inside.
-    Both are band-passed: correct places then have ratios below 0.6 and z above 10, absent, mirrored and wrongly
-    magnified fields ratios above 0.7 or z below 9; on plain grey these ranges overlap.
+    Both are band-passed.  Measured on drawn and real tissue, fields of 80 to 280 coarse pixels: places turned by up to 3
+    degrees have ratios up to 0.61 and z from 10.6; absent, mirrored and half-sized fields have ratios above 0.75 or z
+    up to 9.0.  On plain grey the ranges overlap (ratio 0.78, z 4.4 for correct places).
     """
     small = reduce(template, reduction)
     fill = float(scene[covered].mean()) if covered.any() else 0.0
