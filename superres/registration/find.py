@@ -65,7 +65,7 @@ def locate(template: FloatArray, scene: FloatArray, covered: npt.NDArray[np.bool
     template: (h, w) full-resolution grey.  scene: (H', W') grey mosaic, reduced by `reduction`, covered where tiles
     lie; it may be smaller than the template, and the template may stick out by up to half its size.
     rotations_deg: the template is turned by these (Transform's sense, template → scene) and cut to what stays inside.
-    Both are band-passed.  Measured on drawn and real tissue, fields of 80 to 280 coarse pixels: places turned by up to 3
+    Both are band-passed.  Measured on drawn and real tissue, fields of 80 to 280 coarse px: places turned by up to 3
     degrees have ratios up to 0.61 and z from 10.6; absent, mirrored and half-sized fields have ratios above 0.75 or z
     up to 9.0.  On plain grey the ranges overlap (ratio 0.78, z 4.4 for correct places).
     """

@@ -87,7 +87,7 @@ class PhaseRegistrar(Registrar):
                 f"{self.options.max_shift_px:g}", reason="out-of-bound",
                 hint=f"set max_shift_px = {int(np.ceil(np.hypot(*off))) + 1}")
         transform = Transform.shift(-float(off[0]) * pixel, -float(off[1]) * pixel).then(start)
-        # A rule of thumb, not a measurement: the error grows with the part of the signal that is not shared, up to 0.3 px.
+        # A rule of thumb, not measured: the error grows with the part of the signal that is not shared, to 0.3 px.
         residual = 0.3 * pixel * float(np.sqrt(max(0.0, 1 - correlation ** 2)))
         details: dict[str, float | str] = {"correlation": round(correlation, 4), "z": round(found.z, 2),
                                            "found by": "phase correlation"}
