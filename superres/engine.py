@@ -71,9 +71,9 @@ class Engine:
 
         device: "auto", "cpu", "cuda" or "cuda:N".  precision: "exact" is float32 on a CPU, and float16 storage with
         float32 sums on a GPU; "fast" is bfloat16 on a CPU.  catalog: where the model plug-in is looked up; None for
-        everything that is installed.  tile_px: side of a tile's core in input pixels. Raises WeightsError (missing,
-        damaged or mismatched file), EngineError (an engine, device or precision that cannot run here: nothing else is
-        taken in its place).
+        everything that is installed.  tile_px: side of a tile's core in input pixels.
+        Raises WeightsError (missing, damaged or mismatched file), EngineError (an engine, device or precision that
+        cannot run here: nothing else is taken in its place).
         """
         return cls.from_weights(read_weights(Path(path)), device, engine, precision, catalog, tile_px)
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 from collections.abc import Sequence
@@ -54,7 +53,6 @@ CHECKPOINT_SECONDS = 120.0
 """Where no checkpoint_every is given: work that a kill may cost at most, beside the checkpoints at validations."""
 
 _WEIGHTS_SEED, _STEP_SEED = 3, 4
-_log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, eq=False)
@@ -113,9 +111,9 @@ def train(job: TrainingJob, events: Events) -> TrainingResult:
     """Train, or go on from the folder's checkpoint.  On a CPU with the same number of threads a resumed training gives
     the same bits as an uninterrupted one.
 
-    torch's global random generator is left as it was; the number of threads is never changed. Raises TrainingError (no
-    patches, a loss that is not finite, out of memory, a damaged checkpoint), PluginError (a model or loss that breaks
-    its contract), StorageError, and Cancelled after a checkpoint was written.
+    torch's global random generator is left as it was; the number of threads is never changed.
+    Raises TrainingError (no patches, a loss that is not finite, out of memory, a damaged checkpoint), PluginError (a
+    model or loss that breaks its contract), StorageError, and Cancelled after a checkpoint was written.
     """
     device = resolve_device(job.device)
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):

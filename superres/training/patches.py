@@ -76,12 +76,12 @@ class PatchSet:
 
 
 def cut_patches(pairs: Sequence[Pair], geometry: Geometry, patch_px: int, stride_px: int) -> PatchSet:
-    """Patches on a grid over every pair; the last row and column lie flush with the border where the grid leaves a
-    rest.
+    """Patches on a grid over every pair; where the grid leaves a rest, the last ones lie flush with the border.
 
     Corners lie at multiples of geometry.origin_multiple, so that the fine corner L·offset is whole.  Images smaller
-    than a patch give none. Raises TrainingError if patch_px or stride_px is no such multiple, if a fine image has not
-    the size that L asks for, or if no image holds a patch.
+    than a patch give none.
+    Raises TrainingError if patch_px or stride_px is no such multiple, if a fine image has not the size that L asks for,
+    or if no image holds a patch.
     """
     for what, value in (("patch_px", patch_px), ("patch_stride_px", stride_px)):
         if value < 1 or value % geometry.origin_multiple:
