@@ -105,7 +105,7 @@ class InferSection(Section):
         1, ge=1, le=4, description="how often the output is fed back (Fig. S6); scores are of the first pass"
     )
     precision: Precision = Field("exact", description="exact: float32 on a CPU; fast: bfloat16 on a CPU")
-    tile_px: int = Field(512, ge=32, description="side of an inference tile in coarse pixels, without its halo")
+    tile_px: int = Field(384, ge=32, description="side of an inference tile in coarse pixels, without its halo")
 
 
 class EvaluateSection(PluginSection):
