@@ -32,7 +32,8 @@ def choose_split(specimens: Sequence[str], section: SplitSection, seed: int, *, 
     trains: whether the model needs training specimens.  Raises SourceError for ids that are not there, and where fewer
     specimens are left than the split needs.
     """
-    left = list(specimens)
+    # Sorted: the deal must not depend on the order in which folders happen to list the slides.
+    left = sorted(specimens)
     chosen: dict[str, tuple[str, ...]] = {}
     for role in ("test", "validation"):
         wanted = getattr(section, role)

@@ -23,6 +23,12 @@ def test_the_same_seed_deals_the_same_way_and_another_does_not():
     assert len(set(deals)) > 1
 
 
+def test_the_order_of_the_specimens_does_not_matter():
+    forth = choose_split(NINE, SplitSection(test=2, validation=2), 1, trains=True)
+    back = choose_split(NINE[::-1], SplitSection(test=2, validation=2), 1, trains=True)
+    assert (set(forth.test), set(forth.validation)) == (set(back.test), set(back.validation))
+
+
 def test_unknown_ids_are_named_with_those_that_exist():
     with pytest.raises(SourceError) as caught:
         choose_split(NINE, SplitSection(test=["s1", "slide-x"]), 0, trains=True)
