@@ -122,15 +122,21 @@ def _window(
     inner = np.array(
         [(inset, inset), (inset, width_um - inset), (height_um - inset, inset), (height_um - inset, width_um - inset)]
     )
-    y, x = (from_fine.apply(inner) / pitch_um).T
-    top, bottom = max(0, math.ceil(max(y[0], y[1]))), min(shape_px[0], math.floor(min(y[2], y[3])))
-    left, right = max(0, math.ceil(max(x[0], x[2]))), min(shape_px[1], math.floor(min(x[1], x[3])))
+    # The two upper corners, whichever they are: the camera may be mirrored or turned by quarters.
+    y, x = np.sort(from_fine.apply(inner) / pitch_um, axis=0).T
+    top, bottom = max(0, math.ceil(y[1])), min(shape_px[0], math.floor(y[2]))
+    left, right = max(0, math.ceil(x[1])), min(shape_px[1], math.floor(x[2]))
     # Whole fine pixels need a multiple of L's denominator in coarse ones.
     height, width = (
         (bottom - top) // scale.denominator * scale.denominator,
         (right - left) // scale.denominator * scale.denominator,
     )
-    return Window(tile, top, left, height, width) if height > 0 and width > 0 else None
+    if height <= 0 or width <= 0:
+        return None
+    corners = np.array([(top, left), (top, left + width), (top + height, left), (top + height, left + width)])
+    inside = from_fine.inverse().apply(corners * pitch_um)
+    # A field turned by much more than the registrar allows has no upright rectangle between its sorted corners.
+    return Window(tile, top, left, height, width) if (inside >= 0).all() and (inside <= fine.size_um).all() else None
 
 
 def _stored(image: Image) -> Image:

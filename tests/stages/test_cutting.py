@@ -123,6 +123,25 @@ def test_a_field_beside_the_scan_is_refused():
     assert caught.value.reason == "too-small"
 
 
+@pytest.mark.parametrize(
+    "turn", [Transform(np.diag([1.0, -1.0, 1.0])), Transform(np.diag([-1.0, -1.0, 1.0])), Transform.similarity(1, 90)]
+)
+def test_mirrored_and_turned_cameras_give_upright_pairs(turn):
+    """The fine camera sees the object mirrored, upside down or on its side; the pair must be upright all the same."""
+    fine_to_object = turn.then(Transform.similarity(1.0, 1.0)).then(Transform.shift(14.0, 15.0))
+    centred = Transform.shift(-100 * FINE_UM, -105 * FINE_UM).then(fine_to_object)
+    coarse = camera((140, 160), COARSE_UM, Transform.identity(), "tile")
+    fine = camera((200, 210), FINE_UM, centred, "field")
+    pair, window = cut_pair("p", "s", fine, Mosaic.of(coarse), Registration(centred.inverse(), 0.0, 1.0), L)
+    pitch = COARSE_UM / 2.5
+    y, x = np.meshgrid(
+        (np.arange(pair.fine.height) + 0.5) * pitch + window.top * COARSE_UM,
+        (np.arange(pair.fine.width) + 0.5) * pitch + window.left * COARSE_UM,
+        indexing="ij",
+    )
+    np.testing.assert_allclose(pair.fine.unit(), pattern(y, x), atol=3e-4)
+
+
 def test_the_colour_profile_goes_along():
     coarse, fine, truth = view()
     profiled = Image(coarse.pixels, COARSE_UM, icc_profile=b"profile")
