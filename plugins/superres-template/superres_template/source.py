@@ -51,9 +51,11 @@ class CellsSource(Source):
 
 
 def _cells(rng: np.random.Generator, side: int) -> FloatArray:
-    rows, columns = np.mgrid[0:side, 0:side].astype(np.float32)
     scene = np.full((side, side, 3), 0.92, dtype=np.float32)
-    for y, x, radius in zip(*rng.uniform((0, 0, 4), (side, side, 20), (150, 3)).T, strict=True):
+    for y, x, radius in rng.uniform((0, 0, 4), (side, side, 20), (150, 3)):
+        top, left = max(0, int(y - radius - 8)), max(0, int(x - radius - 8))
+        part = scene[top : int(y + radius + 8), left : int(x + radius + 8)]
+        rows, columns = np.ogrid[top : top + part.shape[0], left : left + part.shape[1]]
         inside = expit(2 * (radius - np.hypot(rows - y, columns - x)))
-        scene *= 1 - inside[:, :, None] * rng.uniform((0.2, 0.3, 0.05), (0.5, 0.6, 0.3)).astype(np.float32)
+        part *= 1 - inside[:, :, None] * rng.uniform((0.2, 0.3, 0.05), (0.5, 0.6, 0.3))
     return scene
