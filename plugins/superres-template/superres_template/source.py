@@ -1,7 +1,5 @@
 """A tissue of one's own: round cells on a bright ground, seen by an ideal camera at two pixel sizes."""
 
-from __future__ import annotations
-
 from fractions import Fraction
 
 import numpy as np
