@@ -8,6 +8,7 @@ import subprocess
 import sys
 from pathlib import Path
 
+import cv2
 import pytest
 
 from superres.testing import LossContract
@@ -157,6 +158,18 @@ def _readme_plugin():
 
 class TestThePluginOfTheReadme(LossContract):
     plugin = _readme_plugin()
+
+
+def test_the_picture_of_the_readme_can_be_made_again(desk):
+    superres(desk, "run", "examples/quickstart/pipeline.toml", *REDUCED, "--set", "run.output=runs/picture")
+    done = subprocess.run(
+        [sys.executable, ROOT / "docs" / "quickstart_picture.py", "runs/picture", "picture.png"],
+        cwd=desk,
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 0, done.stderr
+    assert cv2.imread(str(desk / "picture.png")).shape == cv2.imread(str(ROOT / "docs" / "quickstart.png")).shape
 
 
 def test_linked_files_exist():
