@@ -229,21 +229,29 @@ def _fail(message: str, hint: str) -> NoReturn:
     raise SuperresError(message, hint=hint)
 
 
-def _add_third_party_commands(arguments: list[str]) -> None:
-    """Load command plug-ins (entry points of the group superres.commands) for the one command that is asked for.
-
-    `superres --help` lists them by name without importing them.
-    """
+def _add_third_party_commands(asked_for: str) -> None:
+    """Offer command plug-ins (entry points of the group superres.commands); only the one that is asked for is
+    imported."""
     from importlib import metadata
 
     known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
     for point in metadata.entry_points(group=COMMANDS_GROUP):
         if point.name in known:
             continue
-        if point.name in arguments[:1]:
+        if point.name != asked_for:
+            app.command(point.name, help=f"from {point.value.split('.')[0].split(':')[0]}")(lambda: None)
+            continue
+        try:
             app.command(point.name)(point.load())
-        else:
-            app.command(point.name, help=f"from {point.value.split('.')[0]}")(lambda: None)
+        # A foreign import may raise anything; the other commands must go on working.
+        except Exception as error:
+            package = point.dist.name if point.dist else point.value
+            _leave(
+                WRONG_USE,
+                "error",
+                f"command '{point.name}' of {package} is broken: {type(error).__name__}: {error}",
+                f"update or uninstall {package}",
+            )
 
 
 def _leave(status: int, kind: str, message: str, hint: str) -> NoReturn:
@@ -253,5 +261,5 @@ def _leave(status: int, kind: str, message: str, hint: str) -> NoReturn:
 
 def main() -> None:
     """Entry point of the `superres` command."""
-    _add_third_party_commands(sys.argv[1:])
+    _add_third_party_commands(sys.argv[1] if len(sys.argv) > 1 else "")
     app()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import platform
 import shutil
 import time
@@ -17,6 +18,7 @@ from typing import Any
 import numpy as np
 
 from superres._version import __version__
+from superres.api.plugin import Plugin
 from superres.api.source import Acquisition, Pair
 from superres.config import STAGES, Stage
 from superres.engine import Engine
@@ -143,26 +145,20 @@ class Run:
     @cached_property
     def keys(self) -> dict[Stage, str]:
         plan, options = self.plan, self.plan.resolved()
-        acquired = key_of(
-            __version__, options["source"], plan.origins[f"source {plan.source.name}"], plan.source.fingerprint()
-        )
-        registered = key_of(
-            acquired,
-            options["register"],
-            plan.origins[f"registrar {plan.registrar.name}"],
-            str(plan.model.geometry.scale),
-        )
+        acquired = key_of(__version__, options["source"], self._code(plan.source), plan.source.fingerprint())
+        registered = key_of(acquired, options["register"], self._code(plan.registrar), str(plan.model.geometry.scale))
         trained = key_of(
             registered,
             options["model"],
+            self._code(plan.model),
             options["loss"],
+            [self._code(loss) for loss, _ in plan.losses],
             options["train"],
             options["split"],
             options["run"]["seed"],
-            sorted(plan.origins.items()),
         )
         inferred = key_of(trained, options["infer"])
-        evaluated = key_of(inferred, options["evaluate"])
+        evaluated = key_of(inferred, options["evaluate"], [self._code(each) for each in plan.evaluators])
         return {
             "acquire": acquired,
             "register": registered,
@@ -171,6 +167,13 @@ class Run:
             "evaluate": evaluated,
             "report": evaluated,
         }
+
+    def _code(self, plugin: Plugin) -> list[str]:
+        """What a plug-in is: its distribution and version, and the content of its file, which its author may be
+        editing."""
+        source = inspect.getsourcefile(type(plugin))
+        content = file_hash(Path(source)) if source and Path(source).is_file() else ""
+        return [self.plan.origins[f"{plugin.kind} {plugin.name}"], content]
 
     def stage(self, name: Stage) -> StageFolder:
         return self.folder.stage(name, self.keys[name])

@@ -109,3 +109,20 @@ def test_a_broken_package_is_listed_with_its_reason_and_everything_else_works(tm
     assert superres(tmp_path, "check", "p.toml", path=broken_package).returncode == 0
     unknown = superres(tmp_path, "check", "p.toml", "--set", "model.plugin=ruin-net", path=broken_package)
     assert unknown.returncode == 2 and "superres-ruin" in unknown.stderr
+
+
+def test_a_package_can_bring_a_command(tmp_path):
+    """The group superres.commands; `--help` lists it without importing it, calling it does."""
+    site = tmp_path / "site"
+    info = site / "superres_tool-0.1.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: superres-tool\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(
+        "[superres.commands]\ngreet = superres_tool:greet\nruined = superres_ruined:main\n"
+    )
+    (site / "superres_tool.py").write_text("def greet(name: str) -> None:\n    print('hello', name)\n")
+    assert superres(tmp_path, "greet", "lab", path=site).stdout == "hello lab\n"
+    text = superres(tmp_path, "--help", path=site).stdout
+    assert "greet" in text and "ruined" in text
+    ruined = superres(tmp_path, "ruined", path=site)
+    assert ruined.returncode == 2 and "superres_ruined" in ruined.stderr and "Traceback" not in ruined.stderr

@@ -41,7 +41,12 @@ def desk(tmp_path):
 def start(desk, *words, **more):
     return subprocess.Popen(
         [sys.executable, "-m", "superres", "run", "pipeline.toml", *words],
-        cwd=desk, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, **more)
+        cwd=desk,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        **more,
+    )
 
 
 def temporary_files(folder):

@@ -1,5 +1,6 @@
 """Runs from end to end on small drawn specimens: results, resume, refusal, and what is left behind."""
 
+import inspect
 import json
 import os
 import signal
@@ -143,6 +144,20 @@ def test_a_later_option_keeps_the_earlier_stages(tmp_path):
     kept = list((tmp_path / "run").glob("weights-*.safetensors"))
     assert len(kept) == 1 and any(kept[0].name in text for text in notes.texts)
     assert read_weights(tmp_path / "run" / "weights.safetensors").provenance["training"]["steps"] == 4
+
+
+def test_an_edited_plugin_is_used_anew(tmp_path, monkeypatch):
+    """A method developer changes the file of a plug-in and runs again: yesterday's result must not come back."""
+    run(tmp_path / "run", until="acquire")
+    DrawnSource.acquired = 0
+    edited = tmp_path / "edited.py"
+    edited.write_text("# another text\n")
+    real = inspect.getsourcefile
+    monkeypatch.setattr(
+        "superres.run.inspect.getsourcefile", lambda cls: str(edited) if cls is DrawnSource else real(cls)
+    )
+    run(tmp_path / "run", until="acquire")
+    assert DrawnSource.acquired == 1
 
 
 def test_fresh_forgets_everything(tmp_path):
