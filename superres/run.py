@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import inspect
-import platform
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
-from importlib import metadata
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from superres._version import __version__
-from superres.api.plugin import Plugin
 from superres.api.source import Acquisition, Pair
 from superres.config import STAGES, Stage
 from superres.engine import Engine
 from superres.errors import RegistrationError
 from superres.events import Events
+from superres.identity import library_versions, stage_keys
 from superres.image import FloatArray
 from superres.io.atomic import write_json
 from superres.plan import Plan
@@ -36,20 +32,10 @@ from superres.stages import train as train_stage
 from superres.stages.evaluate import Evaluation, evaluate, scores_json
 from superres.stages.register import Registered
 from superres.stages.split import Split, check_scale, choose_split
-from superres.stages.store import RunFolder, StageFolder, file_hash, key_of, publish
+from superres.stages.store import RunFolder, StageFolder, file_hash, publish
 from superres.training.loop import HISTORY_FILE, TrainingJob
 
 PLAN_FILE, SCORES_FILE, REPORT_FILE = "plan.json", "scores.json", "report.html"
-REPORTED_LIBRARIES = (
-    "torch",
-    "numpy",
-    "scipy",
-    "opencv-contrib-python",
-    "scikit-image",
-    "pluggy",
-    "pydantic",
-    "tifffile",
-)
 
 
 @dataclass(frozen=True)
@@ -140,58 +126,16 @@ class Run:
             if path.exists() and not self.stage(stage).finished:
                 shutil.rmtree(path) if path.is_dir() else path.unlink()
 
-    # What identifies each stage's result: its options, and the key of the stage before.
-
     @cached_property
     def keys(self) -> dict[Stage, str]:
-        plan, options = self.plan, self.plan.resolved()
-        acquired = key_of(__version__, options["source"], self._code(plan.source), plan.source.fingerprint())
-        registered = key_of(acquired, options["register"], self._code(plan.registrar), str(plan.model.geometry.scale))
-        trained = key_of(
-            registered,
-            options["model"],
-            self._code(plan.model),
-            options["loss"],
-            [self._code(loss) for loss, _ in plan.losses],
-            options["train"],
-            options["split"],
-            options["run"]["seed"],
-        )
-        inferred = key_of(trained, options["infer"])
-        evaluated = key_of(inferred, options["evaluate"], [self._code(each) for each in plan.evaluators])
-        return {
-            "acquire": acquired,
-            "register": registered,
-            "train": trained,
-            "infer": inferred,
-            "evaluate": evaluated,
-            "report": evaluated,
-        }
-
-    def _code(self, plugin: Plugin) -> list[str]:
-        """What a plug-in is: its distribution and version, and the content of its file, which its author may be
-        editing."""
-        source = inspect.getsourcefile(type(plugin))
-        content = file_hash(Path(source)) if source and Path(source).is_file() else ""
-        return [self.plan.origins[f"{plugin.kind} {plugin.name}"], content]
-
-    def stage(self, name: Stage) -> StageFolder:
-        return self.folder.stage(name, self.keys[name])
+        return stage_keys(self.plan)
 
     @cached_property
     def versions(self) -> dict[str, str]:
-        found = {
-            "superres": __version__,
-            "python": platform.python_version(),
-            "platform": f"{platform.system()} {platform.machine()}",
-        }
-        for library in REPORTED_LIBRARIES:
-            with suppress(metadata.PackageNotFoundError):
-                found[library] = metadata.version(library)
-        found.update(
-            {f"plug-in {name}": label for name, label in self.plan.origins.items() if not label.startswith("superres ")}
-        )
-        return found
+        return library_versions(self.plan)
+
+    def stage(self, name: Stage) -> StageFolder:
+        return self.folder.stage(name, self.keys[name])
 
     @cached_property
     def hashes(self) -> dict[str, str]:

@@ -154,7 +154,7 @@ def test_an_edited_plugin_is_used_anew(tmp_path, monkeypatch):
     edited.write_text("# another text\n")
     real = inspect.getsourcefile
     monkeypatch.setattr(
-        "superres.run.inspect.getsourcefile", lambda cls: str(edited) if cls is DrawnSource else real(cls)
+        "superres.identity.inspect.getsourcefile", lambda cls: str(edited) if cls is DrawnSource else real(cls)
     )
     run(tmp_path / "run", until="acquire")
     assert DrawnSource.acquired == 1

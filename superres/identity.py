@@ -1,0 +1,74 @@
+"""What identifies each stage's result: the same keys, the same result, so it need not be computed again."""
+
+from __future__ import annotations
+
+import inspect
+import platform
+from contextlib import suppress
+from importlib import metadata
+from pathlib import Path
+
+from superres._version import __version__
+from superres.api.plugin import Plugin
+from superres.config import Stage
+from superres.plan import Plan
+from superres.stages.store import file_hash, key_of
+
+REPORTED_LIBRARIES = (
+    "torch",
+    "numpy",
+    "scipy",
+    "opencv-contrib-python",
+    "scikit-image",
+    "pluggy",
+    "pydantic",
+    "tifffile",
+)
+
+
+def stage_keys(plan: Plan) -> dict[Stage, str]:
+    """For each stage a hash of its options, of its plug-ins' code, and of the key of the stage before."""
+    options = plan.resolved()
+    acquired = key_of(__version__, options["source"], _code(plan, plan.source), plan.source.fingerprint())
+    registered = key_of(acquired, options["register"], _code(plan, plan.registrar), str(plan.model.geometry.scale))
+    trained = key_of(
+        registered,
+        options["model"],
+        _code(plan, plan.model),
+        options["loss"],
+        [_code(plan, loss) for loss, _ in plan.losses],
+        options["train"],
+        options["split"],
+        options["run"]["seed"],
+    )
+    inferred = key_of(trained, options["infer"])
+    evaluated = key_of(inferred, options["evaluate"], [_code(plan, each) for each in plan.evaluators])
+    return {
+        "acquire": acquired,
+        "register": registered,
+        "train": trained,
+        "infer": inferred,
+        "evaluate": evaluated,
+        "report": evaluated,
+    }
+
+
+def library_versions(plan: Plan) -> dict[str, str]:
+    """Name → version of what computed a result: superres, Python, libraries, and plug-ins of other packages."""
+    found = {
+        "superres": __version__,
+        "python": platform.python_version(),
+        "platform": f"{platform.system()} {platform.machine()}",
+    }
+    for library in REPORTED_LIBRARIES:
+        with suppress(metadata.PackageNotFoundError):
+            found[library] = metadata.version(library)
+    foreign = {name: label for name, label in plan.origins.items() if not label.startswith("superres ")}
+    return found | {f"plug-in {name}": label for name, label in foreign.items()}
+
+
+def _code(plan: Plan, plugin: Plugin) -> list[str]:
+    """A plug-in's distribution and version, and the content of its file, which its author may be editing."""
+    source = inspect.getsourcefile(type(plugin))
+    content = file_hash(Path(source)) if source and Path(source).is_file() else ""
+    return [plan.origins[f"{plugin.kind} {plugin.name}"], content]
