@@ -11,6 +11,7 @@ from pathlib import Path
 from superres._version import __version__
 from superres.api.plugin import Plugin
 from superres.config import Stage
+from superres.inference.device import resolve_device
 from superres.plan import Plan
 from superres.stages.store import file_hash, key_of
 
@@ -27,7 +28,11 @@ REPORTED_LIBRARIES = (
 
 
 def stage_keys(plan: Plan) -> dict[Stage, str]:
-    """For each stage a hash of its options, of its plug-ins' code, and of the key of the stage before."""
+    """For each stage a hash of its options, of its plug-ins' code, and of the key of the stage before.
+
+    How often a checkpoint is written changes no result and is left out; the device that infers changes the last bits
+    and is in.  Raises EngineError for a device that is not here, before anything is computed.
+    """
     options = plan.resolved()
     acquired = key_of(__version__, options["source"], _code(plan, plan.source), plan.source.fingerprint())
     registered = key_of(acquired, options["register"], _code(plan, plan.registrar), str(plan.model.geometry.scale))
@@ -37,11 +42,11 @@ def stage_keys(plan: Plan) -> dict[Stage, str]:
         _code(plan, plan.model),
         options["loss"],
         [_code(plan, loss) for loss, _ in plan.losses],
-        options["train"],
+        {key: value for key, value in options["train"].items() if key != "checkpoint_every"},
         options["split"],
         options["run"]["seed"],
     )
-    inferred = key_of(trained, options["infer"])
+    inferred = key_of(trained, options["infer"], str(resolve_device(options["run"]["device"])))
     evaluated = key_of(inferred, options["evaluate"], [_code(plan, each) for each in plan.evaluators])
     return {
         "acquire": acquired,

@@ -5,7 +5,8 @@ from __future__ import annotations
 from superres.config import Stage
 from superres.events import Events
 from superres.plan import Plan
-from superres.run import Run, RunResult
+from superres.results import RunResult
+from superres.run import Run
 from superres.stages.store import RunFolder
 
 __all__ = ["Pipeline", "RunResult"]

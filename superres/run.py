@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import shutil
+import json
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
@@ -21,9 +20,11 @@ from superres.errors import RegistrationError
 from superres.events import Events
 from superres.identity import library_versions, stage_keys
 from superres.image import FloatArray
+from superres.inference.device import resolve_device
 from superres.io.atomic import write_json
 from superres.plan import Plan
 from superres.report.data import StageTime
+from superres.results import REPORT_FILE, SCORES_FILE, Results, RunResult
 from superres.stages import acquire as acquire_stage
 from superres.stages import infer as infer_stage
 from superres.stages import register as register_stage
@@ -32,41 +33,8 @@ from superres.stages import train as train_stage
 from superres.stages.evaluate import Evaluation, evaluate, scores_json
 from superres.stages.register import Registered
 from superres.stages.split import Split, check_scale, choose_split
-from superres.stages.store import RunFolder, StageFolder, file_hash, publish
+from superres.stages.store import RunFolder, StageFolder, file_hash
 from superres.training.loop import HISTORY_FILE, TrainingJob
-
-PLAN_FILE, SCORES_FILE, REPORT_FILE = "plan.json", "scores.json", "report.html"
-
-
-@dataclass(frozen=True)
-class RunResult:
-    """What a run made.  folder: the run folder.  stages: those that are finished.  scores: as in scores.json, or
-    empty."""
-
-    folder: Path
-    stages: tuple[Stage, ...]
-    scores: Mapping[str, Any] = field(default_factory=dict)
-
-    @property
-    def report(self) -> Path:
-        return self.folder / REPORT_FILE
-
-    @property
-    def weights(self) -> Path:
-        return self.folder / train_stage.WEIGHTS_FILE
-
-    def summary(self) -> str:
-        """One line a score, model beside bicubic, and where the result lies."""
-        lines = []
-        for name, score in self.scores.get("summary", {}).items():
-            beside = "" if score["bicubic"] is None else f"   bicubic {score['bicubic']:.4g}"
-            lines.append(f"{name:<24} {score['model']:.4g} {score['unit']}{beside}   (n = {score['n']})")
-        lines.append(
-            f"report: {self.report}"
-            if "report" in self.stages
-            else f"finished: {', '.join(self.stages)}; results in {self.folder}"
-        )
-        return "\n".join(lines)
 
 
 class Run:
@@ -76,20 +44,10 @@ class Run:
         self.plan, self.folder, self.events = plan, folder, events
         self.times: list[StageTime] = []
         self.notes: list[str] = []
-        self.scores: dict[str, Any] = {}
+        self.results = Results(folder, self.keys, self._plan_json(), lambda text: self._note("train", text))
 
     def to(self, until: Stage) -> RunResult:
-        write_json(
-            self.folder.path / PLAN_FILE,
-            {
-                "superres": __version__,
-                "pipeline": self.plan.resolved(),
-                "plugins": dict(self.plan.origins),
-                "versions": self.versions,
-                "hashes": self.hashes,
-            },
-        )
-        steps: dict[Stage, Callable[[], None]] = {
+        steps: dict[Stage, Callable[[], dict[str, Any]]] = {
             "acquire": self._acquire,
             "register": self._register,
             "train": self._train,
@@ -98,33 +56,31 @@ class Run:
             "report": self._report,
         }
         wanted = STAGES[: STAGES.index(until) + 1]
-        self._remove_outdated_results()
+        if "train" in wanted:
+            resolve_device(self.plan.config.run.device)  # a device that is not here is said before hours of work
         for stage in wanted:
             self.events.raise_if_cancelled()
             folder, began = self.stage(stage), time.monotonic()
-            earlier = folder.finished
-            steps[stage]()
-            facts = folder.facts()
-            if not earlier:
-                facts["seconds"] = time.monotonic() - began
-                folder.finish(**facts)
-            self.times.append(StageTime(stage, facts["seconds"], "taken from an earlier run" if earlier else ""))
-        return RunResult(self.folder.path, wanted, self.scores)
+            if folder.finished and self.results.current(stage):
+                self.times.append(StageTime(stage, folder.facts()["seconds"], "taken from an earlier run"))
+                continue
+            facts = steps[stage]()
+            # The one place that marks a stage as finished: after its result lies where users look.
+            folder.finish(**facts, seconds=time.monotonic() - began)
+            self.folder.retire(stage, folder)
+            self.times.append(StageTime(stage, folder.facts()["seconds"]))
+        scores = self.folder.path / SCORES_FILE
+        found = json.loads(scores.read_text(encoding="utf-8")) if "evaluate" in wanted else {}
+        return RunResult(self.folder.path, wanted, found)
 
-    def _remove_outdated_results(self) -> None:
-        """Results of other options must not lie beside this run's; weights are kept under another name (see
-        `_train`)."""
-        results: dict[Stage, str] = {
-            "register": register_stage.RECORDS,
-            "train": HISTORY_FILE,
-            "infer": infer_stage.OUTPUTS,
-            "evaluate": SCORES_FILE,
-            "report": REPORT_FILE,
+    def _plan_json(self) -> dict[str, Any]:
+        return {
+            "superres": __version__,
+            "pipeline": self.plan.resolved(),
+            "plugins": dict(self.plan.origins),
+            "versions": self.versions,
+            "hashes": self.hashes,
         }
-        for stage, name in results.items():
-            path = self.folder.path / name
-            if path.exists() and not self.stage(stage).finished:
-                shutil.rmtree(path) if path.is_dir() else path.unlink()
 
     @cached_property
     def keys(self) -> dict[Stage, str]:
@@ -200,7 +156,6 @@ class Run:
         path = folder.path / train_stage.WEIGHTS_FILE
         if folder.finished:
             return path
-        self._keep_earlier_weights()
         provenance = {
             "versions": self.versions,
             "seed": plan.config.run.seed,
@@ -225,14 +180,6 @@ class Run:
             fingerprint=self.keys["train"],
         )
         return train_stage.train(job, self.acquisition, provenance, folder, self.events)
-
-    def _keep_earlier_weights(self) -> None:
-        """Weights of other settings are worth hours; they are renamed, not replaced."""
-        published = self.folder.path / train_stage.WEIGHTS_FILE
-        if published.exists():
-            kept = published.with_name(f"weights-{file_hash(published)[:8]}.safetensors")
-            published.rename(kept)
-            self._note("train", f"the weights of an earlier training are kept as {kept.name}")
 
     @cached_property
     def engine(self) -> Engine:
@@ -278,50 +225,49 @@ class Run:
         )
         return evaluate(self.plan.evaluators, cases, self.events, total=len(self.test_fields))
 
-    # Stages: make the artefact, put it where users look.
+    # Stages: make the artefact, put it where users look, and say what is to be remembered of it.
 
-    def _acquire(self) -> None:
-        if not self.stage("acquire").finished or not self.stage("register").finished:
-            self.acquisition  # noqa: B018 - made for its effect
+    def _acquire(self) -> dict[str, Any]:
+        return {"specimens": list(self.acquisition.specimens)}
 
-    def _register(self) -> None:
+    def _register(self) -> dict[str, Any]:
         records = self.stage("register").path / register_stage.RECORDS
         try:
-            self.registered  # noqa: B018 - made for its effect
+            kept = len(self.registered.pairs)
         finally:
             # Where every field was rejected the table of reasons is what the user needs most.
             if records.exists():
-                self._publish(records)
+                self.results.put("register", records)
+        return {"kept": kept, "fields": len(self.registered.records)}
 
-    def _train(self) -> None:
-        self._publish(self.weights_path)
-        history = self.weights_path.parent / HISTORY_FILE
-        if history.exists():
-            self._publish(history)
+    def _train(self) -> dict[str, Any]:
+        path = self.weights_path
+        history = path.parent / HISTORY_FILE
+        self.results.put("train", path, *([history] if history.exists() else []))
+        return {"weights (SHA-256)": file_hash(path)}
 
-    def _infer(self) -> None:
-        self._publish(self.outputs)
+    def _infer(self) -> dict[str, Any]:
+        self.results.put("infer", self.outputs)
+        return {"engine": str(self.engine.describe())}
 
-    def _evaluate(self) -> None:
+    def _evaluate(self) -> dict[str, Any]:
         if not self.test_fields:
             self._note("evaluate", "split.test is empty: nothing was measured")
-        self.scores = scores_json(self.evaluation)
-        write_json(self.folder.path / SCORES_FILE, self.scores)
-        if not self.stage("evaluate").finished:
-            self.stage("evaluate").finish(images=len(self.evaluation.images))
+        scores = scores_json(self.evaluation)
+        self.results.make_room("evaluate")
+        write_json(self.folder.path / SCORES_FILE, scores)
+        return {"images": len(self.evaluation.images)}
 
-    def _report(self) -> None:
+    def _report(self) -> dict[str, Any]:
         from superres.report.builder import build_report
 
-        train_folder = self.stage("train")
-        hashes = {**self.hashes, "weights (SHA-256)": file_hash(self.weights_path)}
         facts = report_stage.RunFacts(
             self.folder.path.resolve().name,
             datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
-            str(self.engine.describe()),
+            self.stage("infer").facts()["engine"],
             self.plan.resolved(),
             self.versions,
-            hashes,
+            {**self.hashes, "weights (SHA-256)": file_hash(self.weights_path)},
             self.times,
             self.notes,
         )
@@ -330,18 +276,15 @@ class Run:
             self.acquisition,
             self.registered.records,
             self.split,
-            train_stage.history(train_folder),
-            train_folder.facts(),
+            train_stage.history(self.stage("train")),
+            train_stage.training_facts(self.weights_path),
             self.evaluation,
             report_stage.self_feeding_pictures(self.test_fields, self.outputs, self.plan.config.infer.passes),
         )
+        self.results.make_room("report")
         build_report(data, self.folder.path / REPORT_FILE)
-        if not self.stage("report").finished:
-            self.stage("report").finish()
+        return {}
 
     def _note(self, stage: str, text: str) -> None:
         self.notes.append(text)
         self.events.note(stage, text)
-
-    def _publish(self, path: Path) -> None:
-        publish(path, self.folder.path / path.name)

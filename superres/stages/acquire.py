@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import shutil
-from pathlib import Path
-
 from superres.api.source import Acquisition, Source
 from superres.events import Events, Progress
 from superres.image import Image
 from superres.scan_folder import read_scan_folder, write_scan_folder
+from superres.stages.blame import blamed
 from superres.stages.store import StageFolder
 
 SCAN = "scan"
@@ -22,18 +20,19 @@ def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
     already stay where they are.
     """
     stored = folder.path / SCAN
+    if stored.is_dir():  # a scan folder appears whole or not at all
+        return read_scan_folder(stored, with_truth=True)
     if folder.finished:
-        return read_scan_folder(stored, with_truth=True) if stored.is_dir() else source.acquire()
+        return source.acquire()
     events.progress(Progress("acquire", 0, 1, f"gathering images from source '{source.name}'"))
-    acquisition = source.acquire()
+    with blamed(source, "while it acquired"):
+        acquisition = source.acquire()
     events.raise_if_cancelled()
     if acquisition.scans and not acquisition.pairs and _in_memory(acquisition):
-        _clear(stored)
         write_scan_folder(acquisition, stored)
         acquisition = read_scan_folder(stored, with_truth=True)
     tiles = sum(len(scan.tiles) for scan in acquisition.scans)
     fields = sum(len(scan.fields) for scan in acquisition.scans)
-    folder.finish(tiles=tiles, fields=fields, pairs=len(acquisition.pairs), specimens=list(acquisition.specimens))
     events.progress(
         Progress("acquire", 1, 1, f"{tiles} coarse tiles, {fields} fine fields, {len(acquisition.pairs)} pairs")
     )
@@ -44,8 +43,3 @@ def _in_memory(acquisition: Acquisition) -> bool:
     frames = [tile.image for scan in acquisition.scans for tile in scan.tiles]
     frames += [fine.image for scan in acquisition.scans for fine in scan.fields]
     return any(isinstance(frame, Image) for frame in frames)
-
-
-def _clear(path: Path) -> None:
-    # What an interrupted run left behind is incomplete; write_scan_folder refuses to mix with it.
-    shutil.rmtree(path, ignore_errors=True)

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -12,10 +11,11 @@ from typing import Any
 import numpy as np
 
 from superres.api.evaluator import Case, Evaluator, Picture, Score
-from superres.errors import PluginError, SuperresError
+from superres.errors import PluginError
 from superres.events import Events, Progress
 from superres.report.data import FieldView, ImageScores
 from superres.report.fields import FieldSelection, field_view
+from superres.stages.blame import blamed
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,7 +57,7 @@ def evaluate(evaluators: Sequence[Evaluator], cases: Iterable[Case], events: Eve
         selection.offer(_ranking(scores), partial(_view, case, scores, fresh))
         whole = merged.setdefault(case.specimen, [_fresh(evaluator) for evaluator in evaluators])
         for evaluator, part in zip(whole, fresh, strict=True):
-            with _blamed(evaluator, f"while merging field '{case.name}'"):
+            with blamed(evaluator, f"while merging field '{case.name}'"):
                 evaluator.merge(part)
         events.progress(Progress("evaluate", len(images), max(total, len(images)), _remark(scores)))
     by_specimen = {specimen: _computed(whole, f"specimen '{specimen}'") for specimen, whole in merged.items()}
@@ -92,22 +92,9 @@ def _fresh(evaluator: Evaluator) -> Evaluator:
     return type(evaluator)(evaluator.options)
 
 
-@contextmanager
-def _blamed(evaluator: Evaluator, when: str) -> Iterator[None]:
-    """Name the evaluator in whatever it raises; deliberate errors of superres keep their own words behind it."""
-    try:
-        yield
-    except (MemoryError, PluginError):
-        raise
-    except Exception as error:
-        said = error.message if isinstance(error, SuperresError) else f"{type(error).__name__}: {error}"
-        raise PluginError(f"evaluator '{evaluator.name}' failed {when}: {said}",
-                          hint="mend the plug-in, or take its [[evaluate]] section out of the pipeline") from error
-
-
 def _scores(fresh: Sequence[Evaluator], case: Case) -> tuple[Score, ...]:
     for evaluator in fresh:
-        with _blamed(evaluator, f"on field '{case.name}'"):
+        with blamed(evaluator, f"on field '{case.name}'"):
             evaluator.update(case)
     return _computed(fresh, f"field '{case.name}'")
 
@@ -116,7 +103,7 @@ def _computed(evaluators: Sequence[Evaluator], what: str) -> tuple[Score, ...]:
     owner: dict[str, str] = {}
     scores: list[Score] = []
     for evaluator in evaluators:
-        with _blamed(evaluator, f"on {what}"):
+        with blamed(evaluator, f"on {what}"):
             computed = tuple(evaluator.compute())
         for score in computed:
             numbers = [score.value] if score.baseline is None else [score.value, score.baseline]
@@ -139,7 +126,7 @@ def _view(case: Case, scores: tuple[Score, ...], fresh: Sequence[Evaluator]) -> 
 def _pictures(fresh: Sequence[Evaluator], case: Case) -> tuple[Picture, ...]:
     pictures: list[Picture] = []
     for evaluator in fresh:
-        with _blamed(evaluator, f"while illustrating field '{case.name}'"):
+        with blamed(evaluator, f"while illustrating field '{case.name}'"):
             drawn = tuple(evaluator.illustrate(case))
         for picture in drawn:
             pixels = picture.pixels

@@ -62,7 +62,6 @@ def infer(
             unit = super_resolve(unit)
             write_image(output_path(outputs, field.pair.name, step), _as_camera(unit, field, step, scale))
     events.progress(Progress("infer", len(fields), len(fields), f"{len(fields)} images"))
-    folder.finish(images=len(fields), passes=passes)
     return outputs
 
 

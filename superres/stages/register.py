@@ -11,16 +11,19 @@ from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
-from superres.api.registrar import Mosaic, Registrar, Registration
+import numpy as np
+
+from superres.api.registrar import Mosaic, PlacedTile, Registrar, Registration
 from superres.api.source import Acquisition, FineField, GroundTruth, Pair, Scan
 from superres.errors import RegistrationError
 from superres.events import Events, Progress
 from superres.image import Image
 from superres.io.atomic import write_json
 from superres.io.images import read_image, write_image
+from superres.stages.blame import blamed
 from superres.stages.cutting import Window, cut_pair
 from superres.stages.store import StageFolder
-from superres.transform import Transform, rms_distance_um
+from superres.transform import Points, Transform, rms_distance_um
 
 RECORDS = "registration.json"
 
@@ -93,9 +96,11 @@ def register(
     mosaics: dict[str, dict[str, Any]] = {}
     done = 0
     for scan in acquisition.scans:
+        events.raise_if_cancelled()
         events.progress(Progress("register", done, total, f"stitching {len(scan.tiles)} tiles of '{scan.slide}'"))
         try:
-            mosaic = registrar.assemble(scan.tiles, scan.overlap)
+            with blamed(registrar, f"while it stitched slide '{scan.slide}'"):
+                mosaic = registrar.assemble(scan.tiles, scan.overlap)
         except RegistrationError as error:
             events.note(
                 "register", f"slide '{scan.slide}': {error.message}; its {len(scan.fields)} fields are left out"
@@ -123,7 +128,6 @@ def register(
     for pair in pairs:
         for kind, image in (("coarse", pair.coarse), ("fine", pair.fine)):
             write_image(_pair_path(folder, kind, pair.specimen, pair.name), image)
-    folder.finish(kept=len(pairs), rejected=len(records) - sum(r.kept for r in records))
     return registered
 
 
@@ -169,7 +173,8 @@ def _register_field(
 ) -> tuple[Pair | None, PairRecord]:
     fine = fine_field.image.read()
     try:
-        registration = registrar.register(fine, mosaic)
+        with blamed(registrar, f"on field '{fine_field.name}'"):
+            registration = registrar.register(fine, mosaic)
         if registration.confidence < min_confidence:
             raise RegistrationError(
                 f"confidence {registration.confidence:.2f} is below {min_confidence:g}",
@@ -212,7 +217,7 @@ def _true_error_px(
     height_um, width_um = fine.size_um
     if window.tile is None:
         centre = registration.transform.inverse().apply((height_um / 2, width_um / 2))
-        nearest = min(mosaic.tiles, key=lambda tile: float(abs(tile.to_mosaic.inverse().apply(centre)).sum()))
+        nearest = min(mosaic.tiles, key=lambda tile: _distance_to_centre_um(tile, centre))
     else:
         nearest = mosaic.tiles[window.tile]
     try:
@@ -224,6 +229,12 @@ def _true_error_px(
     # Both maps end in fine µm; the pull-back compares them where the field lies in the coarse frame.
     over_field = estimated.inverse().then(true)
     return rms_distance_um(Transform.identity(), over_field, height_um, width_um) / mosaic.pixel_size_um
+
+
+def _distance_to_centre_um(tile: PlacedTile, point_um: Points) -> float:
+    """Between a mosaic point and the middle of a frame."""
+    height_um, width_um = tile.image.read().size_um
+    return float(np.linalg.norm(tile.to_mosaic.inverse().apply(point_um) - (height_um / 2, width_um / 2)))
 
 
 def _rejected(fine_field: FineField, scan: Scan, error: RegistrationError) -> PairRecord:

@@ -56,7 +56,7 @@ def report_data(
     evaluation: Evaluation,
     self_feeding: Sequence[Picture],
 ) -> ReportData:
-    """Gather what `superres.report` shows.  training: the facts that the train stage noted."""
+    """Gather what `superres.report` shows.  training: what the weights file says of it."""
     register, model = facts.plan["register"], facts.plan["model"]["plugin"]
     return ReportData(
         title=facts.title,
@@ -148,7 +148,7 @@ def _training(history: Sequence[HistoryRow], facts: Mapping[str, Any]) -> Traini
         best,
         facts["steps"],
         facts["patches"],
-        facts["seconds_training"],
+        history[-1].seconds,
     )
 
 

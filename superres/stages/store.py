@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import fcntl
 import hashlib
 import json
 import os
@@ -11,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 from superres.config import Stage
 from superres.errors import StorageError
@@ -51,7 +50,7 @@ class StageFolder:
 
 
 class RunFolder:
-    """One run's folder.  `stage(name, key)` gives a stage's own; those of other keys are out of date and removed."""
+    """One run's folder: results in `path`, each stage's own work in `work/STAGE-KEY`."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -59,41 +58,68 @@ class RunFolder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """Hold the folder for this process.  Raises StorageError if another process runs in it."""
+        """Hold the folder for this process, and clear what a killed one left half-written.
+
+        Raises StorageError if another process runs in it, or if it cannot be written.
+        """
         try:
             self.work.mkdir(parents=True, exist_ok=True)
             stream = open(self.work / "lock", "a+", encoding="utf-8")  # noqa: SIM115 - held below, as long as the lock
         except OSError as error:
             raise storage_error(self.path, error) from error
         with stream:
-            try:
-                fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except OSError:
-                stream.seek(0)
-                raise StorageError(
-                    f"another run is using '{self.path}' (process {stream.read().strip() or 'unknown'})",
-                    hint="wait for it, stop it, or choose another folder with --set run.output=...",
-                ) from None
+            _lock(stream, self.path)
             stream.truncate(0)
             stream.write(str(os.getpid()))
             stream.flush()
+            # Hidden names are files that `replacing` or `publish` had not renamed yet; nobody else writes here now.
+            for leftover in self.path.rglob(".*"):
+                _remove(leftover)
             yield
 
     def stage(self, name: Stage, key: str) -> StageFolder:
         folder = self.work / f"{name}-{key}"
-        for stale in self.work.glob(f"{name}-*"):
-            if stale != folder:
-                shutil.rmtree(stale, ignore_errors=True)
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:
             raise storage_error(folder, error) from error
         return StageFolder(folder)
 
+    def retire(self, name: Stage, finished: StageFolder) -> None:
+        """Once a stage has finished, remove its folders of other keys; an unfinished training is worth keeping."""
+        for other in self.work.glob(f"{name}-*"):
+            if other != finished.path and not (name == "train" and not StageFolder(other).finished):
+                _remove(other)
+
     def forget(self) -> None:
         """Remove all intermediate work, so that everything is computed afresh."""
         for path in self.work.glob("*-*"):
-            shutil.rmtree(path, ignore_errors=True)
+            _remove(path)
+
+
+def _lock(stream: TextIO, path: Path) -> None:
+    try:
+        import fcntl
+    except ImportError:
+        raise StorageError(
+            "run folders need POSIX file locks, which this system does not have",
+            hint="use Linux or macOS; on Windows, WSL",
+        ) from None
+    try:
+        fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        stream.seek(0)
+        raise StorageError(
+            f"another run is using '{path}' (process {stream.read().strip() or 'unknown'})",
+            hint="wait for it, stop it, or choose another folder with --set run.output=...",
+        ) from None
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir():
+        shutil.rmtree(path, ignore_errors=True)
+    else:
+        path.unlink(missing_ok=True)
 
 
 def publish(source: Path, target: Path) -> None:
@@ -111,7 +137,4 @@ def publish(source: Path, target: Path) -> None:
     except OSError as error:
         raise storage_error(target, error) from error
     finally:
-        if temporary.is_dir():
-            shutil.rmtree(temporary, ignore_errors=True)
-        else:
-            temporary.unlink(missing_ok=True)
+        _remove(temporary)

@@ -9,9 +9,9 @@ from typing import Any
 
 from superres.api.model import Model
 from superres.api.source import Acquisition, Pair
-from superres.errors import SourceError
+from superres.errors import PluginError, SourceError, SuperresError
 from superres.events import Events, Progress
-from superres.io.weights import Weights, write_weights
+from superres.io.weights import Weights, read_weights, write_weights
 from superres.stages.store import StageFolder
 from superres.training.history import HistoryRow, read_history
 from superres.training.loop import HISTORY_FILE, TrainingJob, TrainingResult
@@ -33,7 +33,16 @@ def train(
             "no registered pair is left to train on",
             hint="see registration.json for what was rejected and why, and [split] for what is held out",
         )
-    result = run_training(job, events)
+    try:
+        result = run_training(job, events)
+    except (SuperresError, MemoryError):
+        raise
+    except Exception as error:
+        losses = ", ".join(f"'{loss.name}'" for loss, _ in job.losses)
+        raise PluginError(
+            f"training model '{job.model.name}' with loss {losses} failed: {type(error).__name__}: {error}",
+            hint="mend the plug-in; SUPERRES_TRACEBACK=1 shows where it failed",
+        ) from error
     provenance = {**provenance, "training": _summary(job, result)}
     path = folder.path / WEIGHTS_FILE
     write_weights(
@@ -41,13 +50,6 @@ def train(
         _weights(
             job.model, acquisition, stain_statistics(pair.coarse for pair in job.training), provenance, result.tensors
         ),
-    )
-    folder.finish(
-        steps=result.steps,
-        best_step=result.best_step,
-        seconds_training=result.seconds,
-        patches=result.patches,
-        parameters=result.parameters,
     )
     return path
 
@@ -68,7 +70,6 @@ def describe_untrained(
     write_weights(
         path, _weights(model, acquisition, stain_statistics(pair.coarse for pair in pairs), provenance, tensors)
     )
-    folder.finish(steps=0, best_step=0, seconds_training=0.0, patches=0, parameters=0)
     return path
 
 
@@ -76,6 +77,12 @@ def history(folder: StageFolder) -> tuple[HistoryRow, ...]:
     """The losses of a finished training; empty where nothing was trained."""
     path = folder.path / HISTORY_FILE
     return read_history(path) if path.exists() else ()
+
+
+def training_facts(weights: Path) -> Mapping[str, Any]:
+    """What the weights file says about their training: steps, best_step, patches; empty where nothing was trained."""
+    facts: Mapping[str, Any] = read_weights(weights).provenance.get("training", {})
+    return facts
 
 
 def _weights(

@@ -14,7 +14,7 @@ import pytest
 import superres
 from superres.api import Acquisition, PluginOptions, Registrar, Registration, Source
 from superres.catalog import Catalog
-from superres.errors import Cancelled, RegistrationError, SourceError, StorageError
+from superres.errors import Cancelled, EngineError, PluginError, RegistrationError, SourceError, StorageError
 from superres.events import Events
 from superres.hookspecs import hookimpl
 from superres.io.images import read_image
@@ -289,3 +289,93 @@ def test_an_embedding_program_keeps_its_random_state_and_threads(tmp_path):
     before, threads = torch.get_rng_state(), torch.get_num_threads()
     run(tmp_path / "run")
     assert torch.equal(torch.get_rng_state(), before) and torch.get_num_threads() == threads
+
+
+def modified(folder):
+    return {path.name: path.stat().st_mtime_ns for path in folder.iterdir() if path.is_file()}
+
+
+@pytest.mark.parametrize(
+    ("wrong", "right"), [("split.test=9", "split.test=1"), ("model.options.up=4", "model.options.up=5")]
+)
+def test_a_mistake_that_shows_after_imaging_can_be_mended_in_the_same_folder(tmp_path, wrong, right):
+    with pytest.raises(SourceError):
+        run(tmp_path / "run", wrong)
+    assert run(tmp_path / "run", right, until="register").stages == ("acquire", "register")
+
+
+def test_a_disk_that_is_full_after_training_costs_no_training(tmp_path, monkeypatch):
+    from superres import results
+
+    real = results.publish
+
+    def full(source, target):
+        if target.name == "weights.safetensors":
+            raise StorageError("no space left on the disk")
+        real(source, target)
+
+    monkeypatch.setattr(results, "publish", full)
+    with pytest.raises(StorageError):
+        run(tmp_path / "run")
+    monkeypatch.setattr(results, "publish", real)
+    notes = Notes()
+    run(tmp_path / "run", events=notes)
+    assert any("going on from the checkpoint at step 6 of 6" in text for text in notes.texts)
+
+
+def test_another_evaluator_does_not_train_again(tmp_path):
+    run(tmp_path / "run")
+    before = modified(tmp_path / "run")
+    result = run(tmp_path / "run", "evaluate=[{plugin='psnr'}]")
+    after = modified(tmp_path / "run")
+    assert after["weights.safetensors"] == before["weights.safetensors"]
+    assert set(result.scores["summary"]) == {"psnr"}
+
+
+def test_a_glance_at_other_options_destroys_nothing(tmp_path):
+    run(tmp_path / "run")
+    before = modified(tmp_path / "run")
+    run(tmp_path / "run", "register.min_confidence=0.6", "train.steps=3", until="acquire")
+    assert modified(tmp_path / "run") == before
+    notes = Notes()
+    run(tmp_path / "run", events=notes)
+    after = modified(tmp_path / "run")
+    assert all(after[name] == before[name] for name in before if name != "plan.json") and not notes.texts
+
+
+def test_a_device_that_is_not_here_is_said_first_and_destroys_nothing(tmp_path):
+    run(tmp_path / "run")
+    before = modified(tmp_path / "run")
+    with pytest.raises(EngineError, match="cuda:7"):
+        run(tmp_path / "run", "run.device='cuda:7'")
+    assert modified(tmp_path / "run") == before
+
+
+def test_deleted_results_come_back_without_computing(tmp_path):
+    run(tmp_path / "run")
+    (tmp_path / "run" / "weights.safetensors").unlink()
+    (tmp_path / "run" / "registration.json").unlink()
+    DrawnSource.acquired = 0
+    run(tmp_path / "run")
+    assert DrawnSource.acquired == 0
+    assert (tmp_path / "run" / "weights.safetensors").exists() and (tmp_path / "run" / "registration.json").exists()
+
+
+def test_what_a_killed_run_had_not_renamed_yet_is_cleared(tmp_path):
+    run(tmp_path / "run", until="register")
+    (tmp_path / "run" / ".outputs.4711").mkdir()
+    (tmp_path / "run" / ".outputs.4711" / "half.tif").write_bytes(b"half")
+    (tmp_path / "run" / "work" / "acquire-0" / ".scan.4711-ab").mkdir(parents=True)
+    run(tmp_path / "run")
+    assert not list((tmp_path / "run").rglob(".*"))
+
+
+def test_a_registrar_that_breaks_is_named_with_its_field(tmp_path, monkeypatch):
+    def breaks(self, fine, coarse, guess=None):
+        raise ZeroDivisionError("singular")
+
+    monkeypatch.setattr(KnownRegistrar, "register", breaks)
+    with pytest.raises(
+        PluginError, match=r"registrar 'known' failed on field 'drawn-0_f0.*ZeroDivisionError: singular"
+    ):
+        run(tmp_path / "run")
