@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from superres.api.plugin import Kind, Plugin
 from superres.api.source import Tile
 from superres.image import FloatArray, Image, Readable
@@ -41,7 +44,8 @@ class Mosaic:
     Its frame: µm in the camera's axes, origin at the outer top-left corner of the bounding box of all tiles.
     All tiles have one shape.  flat_field: (h, w) or (h, w, 3) float32 relative illumination, mean 1, by which raw
     frames are divided; None for none.  notes: facts for the report (rotation against the stage in degrees,
-    rejected edges, unlinked tiles).
+    rejected edges, unlinked tiles).  tile_shape_px: (height, width) of every tile, so that no file is opened to learn
+    where it ends; left out, it is taken from the flat field, else the first tile is read once.
     """
 
     tiles: tuple[PlacedTile, ...]
@@ -49,6 +53,13 @@ class Mosaic:
     pixel_size_um: float
     flat_field: FloatArray | None = field(default=None, repr=False)
     notes: Mapping[str, float | str] = field(default_factory=dict)
+    tile_shape_px: tuple[int, int] = (0, 0)
+
+    def __post_init__(self) -> None:
+        if self.tile_shape_px == (0, 0) and self.tiles:
+            flat = self.flat_field
+            shape_px = self.tiles[0].image.read().shape_px if flat is None else (flat.shape[0], flat.shape[1])
+            object.__setattr__(self, "tile_shape_px", shape_px)
 
     @classmethod
     def of(cls, image: Image) -> Mosaic:
@@ -73,6 +84,12 @@ class Mosaic:
         from superres.registration.blend import read_region  # with OpenCV and SciPy: not for who only lists plug-ins
 
         return read_region(self, top, left, height, width)
+
+    def covered(self, top: int, left: int, height: int, width: int) -> npt.NDArray[np.bool_]:
+        """(height, width) bool: which pixels of the same region `read` takes from tiles.  Decodes nothing."""
+        from superres.registration.blend import covered_region  # as above
+
+        return covered_region(self, top, left, height, width)
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,4 +146,5 @@ def mosaic_of(tiles: Sequence[Tile], layout: Layout) -> Mosaic:
         PlacedTile(tile.image, Transform.shift(*(offset * layout.pixel_size_um for offset in origin)), linked, residual)
         for tile, origin, linked, residual in zip(tiles, layout.origins_px, layout.linked, layout.residuals_um,
                                                   strict=True))
-    return Mosaic(placed, layout.shape_px, layout.pixel_size_um, layout.flat_field, layout.notes)
+    return Mosaic(placed, layout.shape_px, layout.pixel_size_um, layout.flat_field, layout.notes,
+                  layout.tile_shape_px)

@@ -44,6 +44,9 @@ class Mosaicked(Protocol):
     def shape_px(self) -> tuple[int, int]: ...
 
     @property
+    def tile_shape_px(self) -> tuple[int, int]: ...
+
+    @property
     def pixel_size_um(self) -> float: ...
 
     @property
@@ -68,12 +71,11 @@ def read_region(mosaic: Mosaicked, top: int, left: int, height: int, width: int)
     """
     if height < 1 or width < 1:
         raise ImageError(f"mosaic region of {height} × {width} px; expected at least 1 × 1")
-    pixel = mosaic.pixel_size_um
+    pixel, size_um = mosaic.pixel_size_um, _tile_size_um(mosaic)
     total: FloatArray | None = None
     weights = np.zeros((height, width), dtype=np.float32)
     icc_profile = None
     for tile in mosaic.tiles:
-        size_um = _size_um(tile, mosaic)
         window = _window(tile.to_mosaic, size_um, (top, left), (height, width), pixel, pixel)
         if window is None:
             continue
@@ -92,6 +94,17 @@ def read_region(mosaic: Mosaicked, top: int, left: int, height: int, width: int)
     divisor = np.where(weights > 0, weights, np.float32(1))
     total /= divisor if total.ndim == 2 else divisor[:, :, None]
     return Image(total, pixel, 1.0, f"mosaic[{top}:{top + height}, {left}:{left + width}]", icc_profile)
+
+
+def covered_region(mosaic: Mosaicked, top: int, left: int, height: int, width: int) -> npt.NDArray[np.bool_]:
+    """(height, width) bool: where `read_region` finds a tile, whatever its pixels hold.  Decodes nothing."""
+    pixel, size_um = mosaic.pixel_size_um, _tile_size_um(mosaic)
+    covered = np.zeros((height, width), dtype=np.bool_)
+    for tile in mosaic.tiles:
+        window = _window(tile.to_mosaic, size_um, (top, left), (height, width), pixel, pixel)
+        if window is not None:
+            covered[window.rows, window.columns] |= _weights(window, mosaic.tile_shape_px) > 0
+    return covered
 
 
 def overview(mosaic: Mosaicked, reduction: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
@@ -130,15 +143,8 @@ def grey_frame(raw: Image, flat_field: FloatArray | None) -> FloatArray:
     return np.asarray((raw.unit() / flat_field) @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
 
 
-def _size_um(tile: Placed, mosaic: Mosaicked) -> tuple[float, float]:
-    """A frame's size, if possible without decoding it: all frames have one shape, that of the flat field."""
-    image = tile.image
-    if isinstance(image, Image):
-        return image.size_um
-    if mosaic.flat_field is not None:
-        height, width = mosaic.flat_field.shape[:2]
-        return height * mosaic.pixel_size_um, width * mosaic.pixel_size_um
-    return image.read().size_um
+def _tile_size_um(mosaic: Mosaicked) -> tuple[float, float]:
+    return mosaic.tile_shape_px[0] * mosaic.pixel_size_um, mosaic.tile_shape_px[1] * mosaic.pixel_size_um
 
 
 def _window(to_mosaic: Transform, size_um: tuple[float, float], origin: tuple[int, int], shape: tuple[int, int],

@@ -23,7 +23,7 @@ from superres.registration.edges import (
 from superres.registration.flatfield import estimate_flat_field
 from superres.registration.frames import Frames
 from superres.registration.graph import agreeing, components, fit_nominal, solve
-from superres.registration.misplaced import explain_disconnected, listed
+from superres.registration.misplaced import described, explain_disconnected, listed
 
 DEFAULT_OVERLAP = 0.1
 BOUND = 0.1
@@ -39,13 +39,15 @@ class Layout:
 
     origins_px: (y, x) of each tile's outer top-left corner in mosaic pixels; the smallest of each coordinate is 0.
     linked: placed by measurement.  residuals_um: RMS disagreement of a tile's edges with the solution, None without
-    any. shape_px: of the bounding box.  flat_field: see Mosaic.  edges: every pair that was tried, with its verdict.
+    any. shape_px: of the bounding box; tile_shape_px: of every tile.  flat_field: see Mosaic.  edges: every pair that
+    was tried, with its verdict.
     """
 
     origins_px: tuple[tuple[float, float], ...]
     linked: tuple[bool, ...]
     residuals_um: tuple[float | None, ...]
     shape_px: tuple[int, int]
+    tile_shape_px: tuple[int, int]
     pixel_size_um: float
     flat_field: FloatArray | None = None
     notes: Mapping[str, float | str] = field(default_factory=dict)
@@ -66,7 +68,7 @@ def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float
         raise RegistrationError("there are no tiles to assemble; expected at least one", reason="disconnected")
     frames = Frames(images)
     if len(images) == 1:
-        return Layout(((0.0, 0.0),), (True,), (None,), frames.shape_px, frames.pixel_size_um,
+        return Layout(((0.0, 0.0),), (True,), (None,), frames.shape_px, frames.shape_px, frames.pixel_size_um,
                       notes={"tiles": 1.0, "flat field": "none: a single tile"})
     structure = structure_of(frames)
     refuse_blank(frames, structure)
@@ -184,8 +186,7 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
     notes["edges used"] = float(len(used))
     if used:
         notes["edge residual (px, RMS)"] = round(float(np.sqrt(np.mean(np.square(used)))), 4)
-    rejected = [f"{frames.name(e.first)}–{frames.name(e.second)} ({e.verdict}, {e.correlation:.2f})" for e in edges
-                if e.verdict not in ("accepted", "blank")]
+    rejected = [described(frames, edge, nominal) for edge in edges if edge.verdict not in ("accepted", "blank")]
     notes["edges rejected"] = listed(rejected) if rejected else "none"
     unlinked = [frames.name(int(tile)) for tile in np.flatnonzero(~linked)]
     notes["placed by nominal position only"] = listed(unlinked) if unlinked else "none"
@@ -193,7 +194,8 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
     extent = np.ceil(places.max(axis=0) + frames.shape_px - 1e-6).astype(int)
     return Layout(tuple((float(y), float(x)) for y, x in places), tuple(bool(flag) for flag in linked),
                   tuple(None if r is None else r * frames.pixel_size_um for r in residuals),
-                  (int(extent[0]), int(extent[1])), frames.pixel_size_um, frames.flat_field, notes, tuple(edges))
+                  (int(extent[0]), int(extent[1])), frames.shape_px, frames.pixel_size_um, frames.flat_field, notes,
+                  tuple(edges))
 
 
 def _describe_flat(frames: Frames) -> str:

@@ -8,7 +8,7 @@ import numpy as np
 import numpy.typing as npt
 
 from superres.errors import RegistrationError
-from superres.registration.edges import Edge, Structure, edges_anywhere
+from superres.registration.edges import MIN_CORRELATION, MIN_Z, Edge, Structure, edges_anywhere
 from superres.registration.frames import Frames
 
 MAX_NAMES = 8
@@ -18,6 +18,24 @@ def listed(names: Sequence[str]) -> str:
     """The first names, and how many more there are."""
     shown = ", ".join(names[:MAX_NAMES])
     return shown if len(names) <= MAX_NAMES else f"{shown} and {len(names) - MAX_NAMES} more"
+
+
+def described(frames: Frames, edge: Edge, nominal: npt.NDArray[np.float64] | None) -> str:
+    """The two tiles of an edge that was not accepted, the verdict, and the number that it rests on.
+
+    nominal: (n, 2) nominal places in pixels, where they are known.
+    """
+    fact = ""
+    if edge.verdict == "unmatched" and edge.correlation < MIN_CORRELATION:
+        fact = f": correlation {edge.correlation:.2f}, expected at least {MIN_CORRELATION:g}"
+    elif edge.verdict == "unmatched":
+        fact = f": peak {edge.z:.1f} above the median, expected at least {MIN_Z:g}"
+    elif edge.verdict == "out-of-bound" and nominal is not None:
+        off = np.asarray(edge.shift_px) - (nominal[edge.second] - nominal[edge.first])
+        fact = f": best match {np.hypot(*off):.1f} px off its nominal place, where the search ends"
+    elif edge.verdict == "inconsistent" and edge.residual_px is not None:
+        fact = f": {edge.residual_px:.1f} px off the place by the other overlaps"
+    return f"{frames.name(edge.first)}–{frames.name(edge.second)} ({edge.verdict}{fact})"
 
 
 def explain_disconnected(frames: Frames, groups: Sequence[Sequence[int]], missing: Sequence[Edge],
@@ -34,7 +52,7 @@ def explain_disconnected(frames: Frames, groups: Sequence[Sequence[int]], missin
         if found:
             return _out_of_bound(frames, found, nominal)
     parts = "; ".join(f"[{listed([frames.name(tile) for tile in group])}]" for group in groups[:MAX_NAMES])
-    pairs = [f"{frames.name(e.first)}–{frames.name(e.second)} (correlation {e.correlation:.2f})" for e in missing]
+    pairs = [described(frames, edge, nominal) for edge in missing]
     detail = f"; no match between {listed(pairs)}" if pairs else ""
     return RegistrationError(
         f"the {len(frames)} tiles fall into {len(groups)} parts without a common overlap: {parts}{detail}; "

@@ -14,7 +14,10 @@ from superres.api import Tile
 from superres.builtin.registrars.identity import IdentityRegistrar
 from superres.errors import ImageError, RegistrationError
 from superres.image import Image
+from superres.registration.edges import Edge
+from superres.registration.frames import Frames
 from superres.registration.layout import Layout, stitch
+from superres.registration.misplaced import explain_disconnected
 from tests.registration.specimens import COARSE_UM, Slide, layout_rmse_px, speckle
 
 
@@ -158,6 +161,20 @@ def test_pieces_of_different_places_are_listed(slide: Slide, positions: bool) ->
     assert "[r0c0, r0c1]; [r1c0, r1c1]" in caught.value.message
     if positions:
         assert "no match between r0c0–r1c0" in caught.value.message
+
+
+@pytest.mark.parametrize(("edge", "said"), [
+    (Edge(0, 1, (0.0, 170.0), 1.0, 4.2, "unmatched"), "unmatched: peak 4.2 above the median, expected at least 6"),
+    (Edge(0, 1, (0.0, 170.0), 0.12, 9.0, "unmatched"), "unmatched: correlation 0.12, expected at least 0.3"),
+    (Edge(0, 1, (12.0, 186.0), 1.0, 30.0, "out-of-bound"), "out-of-bound: best match 20.0 px off its nominal place"),
+    (Edge(0, 1, (0.0, 170.0), 1.0, 30.0, "inconsistent", 7.25), "inconsistent: 7.2 px off the place by the other"),
+])
+def test_the_number_that_failed_is_shown(slide: Slide, edge: Edge, said: str) -> None:
+    """Two tiles of different places whose correlation would have been good enough: it is not what must be shown."""
+    frames = Frames([slide.coarse(at, (200, 200), name=name) for name, at in (("a", (0.0, 0.0)), ("b", (400, 300)))])
+    error = explain_disconnected(frames, [[0], [1]], [edge], np.array([(0.0, 0.0), (0.0, 170.0)]))
+    assert error.reason == "disconnected" and f"no match between a–b ({said}" in error.message
+    assert ("correlation 1.00" in error.message) is False
 
 
 def test_shift_beyond_the_bound_names_the_overlap_to_set(slide: Slide) -> None:
