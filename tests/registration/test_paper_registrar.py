@@ -233,6 +233,23 @@ def test_single_channel_and_other_depths(cells: Slide) -> None:
     np.testing.assert_allclose(plain, other, atol=0.01)
 
 
+def opaque(cells: Slide, darkest: int) -> Mosaic:
+    """A frame whose darkest tenth lets no light through; darkest: the camera's reading there."""
+    pixels = cells.coarse((0.0, 0.0), (560, 560)).pixels
+    limit = np.percentile(pixels, 10, axis=(0, 1)).astype(np.uint8)
+    return Mosaic.of(Image(np.maximum(pixels, limit) - limit + np.uint8(darkest), COARSE_UM, name="opaque"))
+
+
+def test_black_is_a_colour(cells: Slide) -> None:
+    """A camera offset of 1/255 takes no part in matching, so true black must fit as well as nearly black."""
+    truth = place(cells, 300, 0.0, 1.0, np.array([640.0, 700.0]))
+    fine = cells.fine(truth, (300, 300), noise=0.004)
+    black, offset = (PaperRegistrar().register(fine, opaque(cells, darkest)) for darkest in (0, 1))
+    assert placement_error_px(black.transform.inverse(), truth, fine, COARSE_UM) <= 0.08
+    assert black.details["aligned correlation"] == pytest.approx(offset.details["aligned correlation"], abs=2e-3)
+    assert black.details["aligned correlation"] > 0.95
+
+
 def test_runs_agree_and_inputs_stay_untouched(cells: Slide, coarse: Mosaic) -> None:
     fine = field(cells)
     before = fine.pixels.copy()

@@ -64,6 +64,18 @@ def test_phase_refuses_another_place(slide: Slide) -> None:
     assert caught.value.reason == "not-found"
 
 
+def test_phase_takes_black_for_a_colour(slide: Slide) -> None:
+    """Half of the frame lets no light through; a camera offset of 1/255 must change nothing."""
+    fine = slide.fine(Transform.shift(61.5 * COARSE_UM, 58.0 * COARSE_UM), (350, 325), noise=0.004)
+    raw = slide.coarse((60.0, 60.0), (140, 130), noise=0.01).pixels
+    limit = np.median(raw, axis=(0, 1))
+    stained = np.where(raw > limit, raw - limit, 0).astype(np.uint8)
+    black, offset = (PhaseRegistrar().register(fine, Image(stained + np.uint8(darkest), COARSE_UM))
+                     for darkest in (0, 1))
+    np.testing.assert_allclose(black.transform.matrix, offset.transform.matrix, atol=1e-6)
+    assert black.confidence == pytest.approx(offset.confidence, abs=1e-3)
+
+
 def test_identity_passes_the_guess_on_and_checks_sizes(slide: Slide) -> None:
     coarse, fine = slide.coarse((0.0, 0.0), (101, 100)), slide.fine(Transform.identity(), (253, 250))
     assert np.array_equal(IdentityRegistrar().register(fine, coarse).transform.matrix, np.eye(3))

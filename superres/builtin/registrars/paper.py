@@ -149,8 +149,11 @@ class PaperRegistrar(Registrar):
         if bottom - top < MIN_FIELD_PX or right - left < MIN_FIELD_PX:
             return None
         region = mosaic.read(top, left, bottom - top, right - left).grey()
-        if (region == 0).any():
-            region = np.where(region == 0, np.float32(np.median(region)), region)
+        covered = mosaic.covered(top, left, bottom - top, right - left)
+        if not covered.any():
+            return None
+        if not covered.all():
+            region = np.where(covered, region, np.float32(np.median(region[covered])))
         pixel = mosaic.pixel_size_um
         features = detect(self.options.refine, smooth(region), upright=self._upright)
         fit, points = fit_features(field.features, features, field.pixel_um, pixel)

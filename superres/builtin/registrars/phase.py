@@ -54,12 +54,12 @@ class PhaseRegistrar(Registrar):
         corner = start.inverse().apply(half * pixel) / pixel - half
         top, left = int(np.rint(corner[0])), int(np.rint(corner[1]))
         region = mosaic.read(top, left, template.shape[0], template.shape[1]).grey()
-        empty = region == 0
-        if empty.mean() > 1 - SHARED:
+        covered = mosaic.covered(top, left, template.shape[0], template.shape[1])
+        if covered.mean() < SHARED:
             raise RegistrationError(f"the guess puts field '{fine.name}' outside the scan", reason="not-found",
                                     hint='correct the guess, or use plugin = "paper"')
-        if empty.any():
-            region = np.where(empty, np.float32(np.median(region[~empty])), region)
+        if not covered.all():
+            region = np.where(covered, region, np.float32(np.median(region[covered])))
         found = phase_shift(region, template)
         off_px = np.array([top, left]) + found.shift_px - corner
         return self._result(fine, start, off_px, found, pixel)
