@@ -7,16 +7,20 @@ from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
+import numpy.typing as npt
 
 from superres.api.registrar import Mosaic, Registration
 from superres.api.source import Pair
 from superres.errors import RegistrationError
 from superres.image import Image, from_unit
 from superres.resample import index_matrix, warp
-from superres.transform import Points, Transform
+from superres.transform import Transform
 
 PAIR_WHITE = 49152.0
 """White level of stored pairs in uint16: room for 1.33 × white (flat-fielded noise), steps of 2e-5, half of float32."""
+
+MAX_CLIPPED = 0.001
+"""Largest part of an image that may be brighter than a stored pair can hold: glints on dust, not a wrong white."""
 
 INSET_FINE_PX = 2.0
 """The cubic spline reads two pixels to each side; nearer to the fine image's edge it would read beyond it."""
@@ -48,14 +52,17 @@ def cut_pair(
     The coarse image is the camera's own pixels: cut from the flat-fielded frame in which the field lies deepest, or,
     where it lies in no single frame, from the sub-pixel mosaic.  The fine image is resampled once, by cubic spline,
     onto the grid of pitch coarse/L that starts at the coarse window's corner.  Both are uint16 with white level
-    PAIR_WHITE. Returns the pair, its window, and the transform from the window's frame to the fine image, µm → µm.
-    Raises RegistrationError (reason "too-small", "outside") where no usable window is left.
+    PAIR_WHITE.  Returns the pair and its window.  Raises RegistrationError: "outside" where no tile shows any of the
+    field, "too-small" where no usable window is left, "too-bright" where more than MAX_CLIPPED of an image exceeds
+    what a pair can hold.
     """
     to_mosaic = registration.transform.inverse()
     window, to_fine = _best_frame(fine, mosaic, registration, scale)
     if window is None:
         window = _window(fine, to_mosaic, mosaic.pixel_size_um, mosaic.shape_px, scale, None)
         to_fine = registration.transform
+        if window is not None:
+            window = _within_tiles(name, window, mosaic, scale)
     if window is None or min(window.height, window.width) < SMALLEST_PX:
         seen = "nothing" if window is None else f"{window.height} × {window.width} coarse px"
         raise RegistrationError(
@@ -76,8 +83,8 @@ def cut_pair(
     pair = Pair(
         name,
         specimen,
-        _stored(Image(coarse.unit(), pitch, name=f"{name}_coarse", icc_profile=coarse.icc_profile)),
-        _stored(Image(resampled, fine_pitch, name=f"{name}_fine")),
+        _stored(Image(coarse.unit(), pitch, name=f"{name}_coarse", icc_profile=coarse.icc_profile), name, "coarse"),
+        _stored(Image(resampled, fine_pitch, name=f"{name}_fine"), name, "fine"),
     )
     return pair, window
 
@@ -88,13 +95,13 @@ def _best_frame(
     """The window in the frame whose edges are farthest from the field, if the field lies in a frame at all."""
     best: tuple[float, Window, Transform] | None = None
     height_um, width_um = fine.size_um
+    height, width = mosaic.tile_shape_px
     corners = np.array([(0, 0), (0, width_um), (height_um, 0), (height_um, width_um)])
     for index, tile in enumerate(mosaic.tiles):
         if not tile.linked:
             continue
         to_fine = tile.to_mosaic.then(registration.transform)
         corners_px = to_fine.inverse().apply(corners) / mosaic.pixel_size_um
-        height, width = tile_shape_px(mosaic, index, corners_px)
         margin = float(min(corners_px.min(), height - corners_px[:, 0].max(), width - corners_px[:, 1].max()))
         if margin < 0 or (best is not None and margin <= best[0]):
             continue
@@ -102,15 +109,6 @@ def _best_frame(
         if window is not None:
             best = margin, window, to_fine
     return (best[1], best[2]) if best else (None, registration.transform)
-
-
-def tile_shape_px(mosaic: Mosaic, index: int, corners_px: Points) -> tuple[int, int]:
-    """Height and width of a frame; the file is opened only where the field comes near it."""
-    if mosaic.flat_field is not None:
-        return int(mosaic.flat_field.shape[0]), int(mosaic.flat_field.shape[1])
-    if corners_px.min() < 0:
-        return 0, 0
-    return mosaic.tiles[index].image.read().shape_px
 
 
 def _window(
@@ -139,7 +137,65 @@ def _window(
     return Window(tile, top, left, height, width) if (inside >= 0).all() and (inside <= fine.size_um).all() else None
 
 
-def _stored(image: Image) -> Image:
+def _within_tiles(name: str, window: Window, mosaic: Mosaic, scale: Fraction) -> Window:
+    """The part of a window of the mosaic that tiles cover: the border of a scan is ragged, and tiles may be missing.
+
+    Raises RegistrationError ("outside") where they cover nothing of it.
+    """
+    covered = mosaic.covered(window.top, window.left, window.height, window.width)
+    if covered.all():
+        return window
+    if not covered.any():
+        raise RegistrationError(
+            f"field '{name}' lies where no tile was taken: rows {window.top} to {window.top + window.height}, columns "
+            f"{window.left} to {window.left + window.width} of the mosaic are empty",
+            reason="outside",
+            hint="scan the whole area of the fine fields, or leave this field out",
+        )
+    top, left, height, width = largest_covered(covered)
+    return Window(
+        None,
+        window.top + top,
+        window.left + left,
+        height // scale.denominator * scale.denominator,
+        width // scale.denominator * scale.denominator,
+    )
+
+
+def largest_covered(covered: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]:
+    """The upright rectangle of most pixels that are all True: (top, left, height, width), all 0 where there is none.
+
+    Only rows that differ from the one above begin or end a rectangle, and there are few of them: tiles are upright.
+    """
+    changes = 1 + np.flatnonzero((covered[1:] != covered[:-1]).any(axis=1))
+    edges = [0, *changes.tolist(), covered.shape[0]]
+    best = 0, 0, 0, 0
+    for first, top in enumerate(edges[:-1]):
+        columns = np.ones(covered.shape[1], dtype=bool)
+        for start, bottom in zip(edges[first:-1], edges[first + 1 :], strict=True):
+            columns &= covered[start]
+            steps = np.flatnonzero(np.diff(np.concatenate(([False], columns, [False])).astype(np.int8)))
+            if not len(steps):
+                break
+            begins, widths = steps[::2], steps[1::2] - steps[::2]
+            widest = int(np.argmax(widths))
+            if (bottom - top) * widths[widest] > best[2] * best[3]:
+                best = top, int(begins[widest]), bottom - top, int(widths[widest])
+    return best
+
+
+def _stored(image: Image, field: str, kind: str) -> Image:
+    """kind: "coarse" or "fine", for the message.  Raises RegistrationError ("too-bright")."""
     top = np.float32(65535.0 / PAIR_WHITE)
-    pixels = from_unit(np.clip(image.unit(), 0.0, top) / top, np.dtype(np.uint16), 65535.0)
+    unit = image.unit()
+    bright = unit > top
+    clipped = float((bright if bright.ndim == 2 else bright.any(axis=2)).mean())
+    if clipped > MAX_CLIPPED:
+        raise RegistrationError(
+            f"{100 * clipped:.1f} % of the {kind} image of field '{field}' is brighter than {top:.2f} × white (up to "
+            f"{unit.max():.3g} × white); expected at most {100 * MAX_CLIPPED:g} %",
+            reason="too-bright",
+            hint="set source.options.white_level to the stored value that means white: the present one is too small",
+        )
+    pixels = from_unit(np.clip(unit, 0.0, top) / top, np.dtype(np.uint16), 65535.0)
     return image.with_pixels(pixels, white_level=PAIR_WHITE)

@@ -1,14 +1,17 @@
 """Cutting training pairs: the fine image must lie exactly on L times the coarse grid."""
 
+from dataclasses import dataclass
 from fractions import Fraction
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from superres.api import Mosaic, PlacedTile, Registration
 from superres.errors import RegistrationError
 from superres.image import Image
-from superres.stages.cutting import cut_pair
+from superres.stages.cutting import cut_pair, largest_covered
 from superres.transform import Transform
 
 COARSE_UM, FINE_UM = 0.185, 0.074
@@ -147,3 +150,107 @@ def test_the_colour_profile_goes_along():
     profiled = Image(coarse.pixels, COARSE_UM, icc_profile=b"profile")
     pair, _ = cut_pair("p", "s", fine, Mosaic.of(profiled), Registration(truth, 0.0, 1.0), L)
     assert pair.coarse.icc_profile == b"profile"
+
+
+@dataclass(eq=False)
+class Filed:
+    """An image in a file that counts how often it is decoded."""
+
+    image: Image
+    decoded: int = 0
+
+    @property
+    def name(self):
+        return self.image.name
+
+    def read(self):
+        self.decoded += 1
+        return self.image
+
+
+def test_only_the_frame_that_is_cut_is_decoded():
+    """Nine frames, all of which hold the field; without a flat field the shape comes from the mosaic."""
+    _, fine, truth = view()
+    shifts = [Transform.shift(y * COARSE_UM, x * COARSE_UM) for y in range(3) for x in range(3)]
+    files = [Filed(camera((140, 160), COARSE_UM, shift, f"{n}")) for n, shift in enumerate(shifts)]
+    tiles = tuple(PlacedTile(file, shift) for file, shift in zip(files, shifts, strict=True))
+    mosaic = Mosaic(tiles, (142, 162), COARSE_UM, tile_shape_px=(140, 160))
+    _, window = cut_pair("p", "s", fine, mosaic, Registration(truth, 0.0, 1.0), L)
+    assert [file.decoded for file in files] == [int(n == window.tile) for n in range(9)]
+
+
+def ragged(left_px, right_px):
+    """Two frames side by side, their top edges at the two given places; each holds half of the field's width."""
+    shifts = [Transform.shift(left_px * COARSE_UM, 0), Transform.shift(right_px * COARSE_UM, 70 * COARSE_UM)]
+    tiles = tuple(PlacedTile(camera((100, 90), COARSE_UM, s, f"{n}"), s) for n, s in enumerate(shifts))
+    return Mosaic(tiles, (140, 160), COARSE_UM)
+
+
+@pytest.mark.parametrize(("left_px", "right_px"), [(45.3, 0.0), (0.0, 44.6), (40.0, 50.0)])
+def test_a_pair_at_the_ragged_border_shows_only_what_was_scanned(left_px, right_px):
+    """The field begins at row 32; where a frame begins below that, its pixels above were never taken."""
+    _, fine, truth = view(rotation_deg=0.0, scale=1.0)
+    mosaic = ragged(left_px, right_px)
+    pair, window = cut_pair("p", "s", fine, mosaic, Registration(truth, 0.0, 1.0), L)
+    assert window.tile is None
+    assert mosaic.covered(window.top, window.left, window.height, window.width).all()
+    # The rows that field and both frames hold, less parts of pixels at both ends and one to make L·height whole.
+    field_ends_px = truth.inverse().apply(fine.size_um)[0] / COARSE_UM
+    assert window.height >= min(field_ends_px, 100 + min(left_px, right_px)) - max(left_px, right_px) - 3
+    y, x = np.meshgrid(
+        (np.arange(pair.coarse.height) + 0.5 + window.top) * COARSE_UM,
+        (np.arange(pair.coarse.width) + 0.5 + window.left) * COARSE_UM,
+        indexing="ij",
+    )
+    # The outermost row of a frame is half extrapolated: 2.5e-3 of white here; a row that was not taken is off by 0.3.
+    np.testing.assert_allclose(pair.coarse.unit(), pattern(y, x), atol=4e-3)
+    assert pair.fine.shape_px == (pair.coarse.height * 5 // 2, pair.coarse.width * 5 // 2)
+
+
+@settings(max_examples=60)
+@given(st.lists(st.lists(st.booleans(), min_size=5, max_size=5), min_size=1, max_size=6))
+def test_the_largest_covered_rectangle_is_the_largest(rows):
+    """Against every rectangle there is."""
+    covered = np.array(rows)
+    top, left, height, width = largest_covered(covered)
+    assert covered[top : top + height, left : left + width].all()
+    y, x = range(covered.shape[0] + 1), range(covered.shape[1] + 1)
+    assert height * width == max(
+        (b - t) * (r - l) for t in y for b in y[t:] for l in x for r in x[l:] if covered[t:b, l:r].all()
+    )
+
+
+def test_a_field_between_the_tiles_is_refused():
+    """The mosaic's bounding box holds the field, but no tile does."""
+    _, fine, truth = view(rotation_deg=0.0, scale=1.0)
+    tile = camera((30, 160), COARSE_UM, Transform.identity(), "tile")
+    below = Transform.shift(130 * COARSE_UM, 0)
+    mosaic = Mosaic((PlacedTile(tile, Transform.identity()), PlacedTile(tile, below)), (160, 160), COARSE_UM)
+    with pytest.raises(RegistrationError, match="field 'p' lies where no tile was taken") as caught:
+        cut_pair("p", "s", fine, mosaic, Registration(truth, 0.0, 1.0), L)
+    assert caught.value.reason == "outside" and caught.value.hint
+
+
+@pytest.mark.parametrize("which", ["coarse", "fine"])
+def test_a_wrong_white_level_is_refused_instead_of_clipped(which):
+    """Pairs hold up to 1.33 × white.  A float file whose values reach 2.6 × white has another white than was said."""
+    coarse, fine, truth = view()
+    bright = {"coarse": coarse, "fine": fine}
+    bright[which] = bright[which].with_pixels(bright[which].pixels * np.float32(4))
+    with pytest.raises(RegistrationError, match=rf"of the {which} image of field 'p' .* 1\.33 × white") as caught:
+        cut_pair("p", "s", bright["fine"], Mosaic.of(bright["coarse"]), Registration(truth, 0.0, 1.0), L)
+    assert caught.value.reason == "too-bright" and "white_level" in caught.value.hint
+
+
+def test_a_few_glints_are_clipped():
+    """Three pixels of 5,000: dust that glints does not cost the field, and its neighbours stay as they were."""
+    coarse, fine, truth = view()
+    pixels = coarse.pixels.copy()
+    glints = [(70, 80), (71, 80), (60, 90)]
+    for y, x in glints:
+        pixels[y, x] = 3.0
+    plain, window = cut_pair("p", "s", fine, Mosaic.of(coarse), Registration(truth, 0.0, 1.0), L)
+    pair, _ = cut_pair("p", "s", fine, Mosaic.of(coarse.with_pixels(pixels)), Registration(truth, 0.0, 1.0), L)
+    rows, columns = np.nonzero((pair.coarse.pixels != plain.coarse.pixels).any(axis=2))
+    assert list(zip(rows + window.top, columns + window.left, strict=True)) == sorted(glints)
+    assert pair.coarse.unit().max() == pytest.approx(65535 / 49152)
