@@ -15,7 +15,7 @@ from superres.api import Acquisition, FineField, Optics, Scan, Tile
 from superres.builtin.sources.acquisition import AcquisitionSource
 from superres.errors import ImageError, SourceError
 from superres.image import Image
-from superres.io.images import write_image
+from superres.io.images import read_image, write_image
 from superres.scan_folder import write_scan_folder
 
 COARSE, FINE = 0.185, 0.074
@@ -138,12 +138,74 @@ def test_specimens_from_a_table(folder):
 
 
 def test_single_channel_and_white_level(tmp_path, rng):
-    save(tmp_path / "coarse" / "s" / "a.tif", rng, shape=(9, 9), dtype=np.uint16)
+    bright = rng.integers(0, 65535, (9, 9), dtype=np.uint16)
+    write_image(tmp_path / "coarse" / "s" / "a.tif", Image(bright, COARSE))
     save(tmp_path / "fine" / "s" / "b.ome.tif", rng, FINE, (9, 9), np.uint16, 4095)
     acquisition = acquire(tmp_path)
     assert acquisition.scans[0].tiles[0].image.read().white == 65535
     assert acquisition.scans[0].fields[0].image.read().white == 4095
     assert acquire(tmp_path, white_level=1023).scans[0].fields[0].image.read().white == 1023
+
+
+def camera_files(folder: Path, values: tuple[int, int], suffix: str, rng: np.random.Generator) -> None:
+    """Three tiles and a field as plain writers leave them, no tag about depth; values: largest of tiles and field."""
+    for number, (kind, largest) in enumerate([("coarse", values[0])] * 3 + [("fine", values[1])]):
+        pixels = rng.integers(largest // 2, largest + 1, (20, 24, 3)).astype(np.uint16)
+        pixels[3, 4, 1] = largest
+        (folder / kind / "s").mkdir(parents=True, exist_ok=True)
+        path = folder / kind / "s" / f"{number}{suffix}"
+        if suffix == ".tif":
+            tifffile.imwrite(path, pixels, photometric="rgb")
+        else:
+            cv2.imwrite(str(path), pixels)
+
+
+PIXEL_SIZES = {"coarse_pixel_size_um": COARSE, "fine_pixel_size_um": FINE}
+
+
+@pytest.mark.parametrize("suffix", [".tif", ".png"])
+@pytest.mark.parametrize(("values", "white"), [((250, 255), 255), ((900, 1023), 1023), ((900, 4000), 4095),
+                                               ((4095, 3000), 4095), ((10000, 4000), 16383)])
+def test_fewer_bits_than_the_file_has_are_noticed(tmp_path, rng, values, white, suffix):
+    """At white = 65535 a 12-bit white would be 0.062; all images together tell the camera's depth."""
+    camera_files(tmp_path, values, suffix, rng)
+    with pytest.raises(SourceError, match=rf"largest value in 4 of the 16-bit images is {max(values)} ") as caught:
+        acquire(tmp_path, **PIXEL_SIZES)
+    assert caught.value.hint.startswith(f"set source.options.white_level = {white},")
+    scan = acquire(tmp_path, white_level=white, **PIXEL_SIZES).scans[0]
+    assert scan.tiles[0].image.read().unit().max() == pytest.approx(values[0] / white)
+    assert acquire(tmp_path, white_level=65535, **PIXEL_SIZES).scans[0].tiles[0].image.read().white == 65535
+
+
+def test_dim_images_of_a_16_bit_camera_are_fine(tmp_path, rng):
+    camera_files(tmp_path, (16384, 3000), ".tif", rng)
+    assert acquire(tmp_path, **PIXEL_SIZES).scans[0].tiles[0].image.read().white == 65535
+
+
+def test_only_a_few_files_are_opened_to_see_their_depth(tmp_path, rng, monkeypatch):
+    """Of 12 dark tiles and a field 6 are looked at; files that state their white level, and 8-bit ones, never."""
+    from superres.builtin.sources import consistency
+
+    opened = []
+
+    def counting(path, **sizes):
+        opened.append(path.name)
+        return read_image(path, **sizes)
+
+    monkeypatch.setattr(consistency, "read_image", counting)
+    for number in range(12):
+        save(tmp_path / "coarse" / "s" / f"{number}.tif", rng, dtype=np.uint16)
+    save(tmp_path / "fine" / "s" / "f.tif", rng, FINE, dtype=np.uint16)
+    with pytest.raises(SourceError, match="in 6 of the 16-bit images"):
+        acquire(tmp_path)
+    assert opened == ["0.tif", "3.tif", "6.tif", "8.tif", "11.tif", "f.tif"]
+    opened.clear()
+    for dtype, white in ((np.uint8, None), (np.uint16, 4095)):
+        for number in range(12):
+            save(tmp_path / "coarse" / "s" / f"{number}.tif", rng, dtype=dtype, white=white)
+        save(tmp_path / "fine" / "s" / "f.tif", rng, FINE, dtype=dtype, white=white)
+        acquire(tmp_path)
+    assert opened == []
 
 
 # ---- stage positions -----------------------------------------------------------------------------------------------

@@ -10,7 +10,13 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from superres.api.plugin import ResolvedPath, resolve_pattern
 from superres.api.source import Acquisition, FineField, Scan, Source, Tile
-from superres.builtin.sources.consistency import check_alike, check_finer, common_pixel_size_um, read_headers
+from superres.builtin.sources.consistency import (
+    check_alike,
+    check_finer,
+    check_white_level,
+    common_pixel_size_um,
+    read_headers,
+)
 from superres.builtin.sources.files import (
     files_fingerprint,
     find_images,
@@ -62,7 +68,8 @@ class AcquisitionSource(Source):
         coarse_pixel_size_um: float | None = Field(None, gt=0, lt=100, description="default: the files' metadata")
         fine_pixel_size_um: float | None = Field(None, gt=0, lt=100, description="default: the files' metadata")
         white_level: float | None = Field(None, gt=0, description="stored value that means white, such as 4095; "
-                                          "default: the files' metadata, else the largest that the dtype holds")
+                                          "default: the files' metadata, else the largest that the dtype holds; "
+                                          "needed for 12 bits in 16-bit files that do not say so")
 
         @field_validator("coarse", "fine", mode="before")
         @classmethod
@@ -102,7 +109,8 @@ class AcquisitionSource(Source):
         """Look at the headers of all files, and say how they belong together.
 
         Raises SourceError for patterns without files, tiles of one slide that differ, fields of a slide without tiles,
-        tables that do not fit; ImageError for a file that cannot be read or states no pixel size.
+        tables that do not fit, 16-bit files of a camera with fewer bits and no white level; ImageError for a file that
+        cannot be read or states no pixel size.
         """
         options = self.options
         folder = options.folder
@@ -119,6 +127,8 @@ class AcquisitionSource(Source):
         for slide, (tiles, fields) in slides.items():
             check_alike(slide, {path: coarse_headers[path] for path in tiles},
                         {path: fine_headers[path] for path in fields}, folder)
+        if options.white_level is None:
+            check_white_level(coarse_headers, fine_headers, folder)
         places = self._places(coarse_headers, coarse_um)
         specimens, specimen_origin = self._specimens(fine, slides)
         names = dict(zip(fine, unique_names(fine, folder), strict=True))

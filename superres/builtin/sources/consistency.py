@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+
+import numpy as np
 
 from superres.builtin.sources.files import relative
 from superres.errors import ImageError, SourceError
 from superres.io.header import RATIO_TOLERANCE, ImageHeader, required_pixel_size_um
-from superres.io.images import read_header
+from superres.io.images import read_header, read_image
+
+CAMERA_BITS = (8, 10, 12, 14)
+"""Depths of cameras whose pixels are stored in 16 bits."""
+SAMPLED = 5
+"""Files of each kind that are opened to see how bright they are, evenly over the scan."""
 
 
 def read_headers(paths: Iterable[Path], folder: Path) -> dict[Path, ImageHeader]:
@@ -71,3 +78,32 @@ def check_alike(slide: str, tiles: Mapping[Path, ImageHeader], fields: Mapping[P
             raise SourceError(f"fine field {relative(path, folder)} is {colour[len(header.shape)]}, but coarse tile "
                               f"{relative(first_tile, folder)} is {colour[len(tile.shape)]}",
                               hint="take both with the same camera mode, or convert one")
+
+
+def check_white_level(tiles: Mapping[Path, ImageHeader], fields: Mapping[Path, ImageHeader], folder: Path) -> None:
+    """16-bit files that state no white level must look as if 65535 were white.
+
+    Opens up to SAMPLED tiles and fields that state none; if all of them stay below 2^8, 2^10, 2^12 or 2^14, a quarter
+    of white at most, their camera has fewer bits than the files.  Raises SourceError with the largest value seen.
+    """
+    seen: dict[Path, int] = {}
+    for headers in (tiles, fields):
+        silent = [path for path, header in headers.items() if header.dtype == np.uint16 and header.white_level is None]
+        for path in _spread(silent):
+            seen[path] = int(read_image(path, pixel_size_um=1.0).pixels.max())
+            if seen[path] >= 2 ** CAMERA_BITS[-1]:
+                return
+    largest = max(seen.values(), default=0)
+    if largest == 0:
+        return
+    bits = next(bits for bits in CAMERA_BITS if largest < 2**bits)
+    raise SourceError(
+        f"the largest value in {len(seen)} of the 16-bit images is {largest} "
+        f"({relative(max(seen, key=lambda path: seen[path]), folder)}), and they state no white level: 65535 would "
+        f"make them black; they look like {bits} bits",
+        hint=f"set source.options.white_level = {2**bits - 1}, or to 65535 if they are meant to be that dark")
+
+
+def _spread(paths: Sequence[Path]) -> list[Path]:
+    chosen = np.unique(np.linspace(0, len(paths) - 1, min(SAMPLED, len(paths))).round().astype(int))
+    return [paths[int(index)] for index in chosen]
