@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 
@@ -17,10 +17,13 @@ class EvaluatorContract(PluginContract):
     """For subclasses of superres.api.Evaluator."""
 
     def case(self, seed: int, *, error: float = 0.02, with_truth: bool = True) -> Case:
-        """A textured field of 60 × 50 fine pixels; the prediction is off by noise of sd `error`, bicubic by 0.08."""
+        """A textured field of 60 × 50 fine pixels; the prediction is off by noise of sd `error`, bicubic by 0.08.
+
+        The texture goes on beyond each border where it begins at the opposite one, so that rolling it is a true shift.
+        """
         rng = np.random.default_rng(seed)
-        rows, columns = np.mgrid[0:60, 0:50]
-        truth = np.stack([0.5 + 0.3 * np.sin(0.4 * rows + 0.3 * columns * (i + 1) + seed) for i in range(3)], axis=2)
+        rows, columns = 2 * np.pi * np.mgrid[0:60, 0:50] / np.array([60, 50])[:, None, None]
+        truth = np.stack([0.5 + 0.3 * np.sin(4 * rows + 2 * columns * (i + 1) + seed) for i in range(3)], axis=2)
 
         def off(sd: float) -> FloatArray:
             return np.clip(truth + rng.normal(0, sd, truth.shape), 0, 1).astype(np.float32)
@@ -84,15 +87,37 @@ class EvaluatorContract(PluginContract):
                 assert both[name].value == score.value
 
     def test_nothing_is_fitted_to_the_truth(self) -> None:
-        """A prediction of another gain, or shifted, must not score as if it were right."""
+        """A prediction of another gain, or shifted, scores worse than one with twice the noise of a good one."""
+        good, fair = self.scores(self.case(1, error=0.01)), self.scores(self.case(1, error=0.02))
         case = self.case(1, error=0.0)
-        assert case.truth is not None
-        perfect = self.scores(case)
-        for changed in (np.clip(case.prediction * 0.7, 0, 1), np.roll(case.prediction, 2, axis=1)):
-            scores = self.scores(_with(case, prediction=changed.astype(np.float32)))
-            for name, score in perfect.items():
-                if score.better != "neither":
-                    assert scores[name].value != score.value
+        for what, prediction in (
+            ("of gain 0.7", np.float32(0.7) * case.prediction),
+            ("2 px too low", np.roll(case.prediction, 2, axis=0)),
+            ("2 px to the right", np.roll(case.prediction, 2, axis=1)),
+        ):
+            scores = self.scores(replace(case, prediction=prediction))
+            for name, score in fair.items():
+                if score.better == "neither":
+                    continue
+                loss = good[name].value - scores[name].value, good[name].value - score.value
+                worse, margin = loss if score.better == "higher" else (-loss[0], -loss[1])
+                assert worse > margin > 0, (
+                    f"{name}: {scores[name].value} for an image {what}, {good[name].value} and {score.value} for noise "
+                    "of sd 0.01 and 0.02; compare prediction and truth as they are"
+                )
+
+    def test_the_baseline_is_the_same_number_about_bicubic(self) -> None:
+        """With prediction and bicubic exchanged, value and baseline change places."""
+        case = self.case(4)
+        scores = self.scores(case)
+        exchanged = self.scores(replace(case, prediction=case.bicubic, bicubic=case.prediction))
+        for name, score in scores.items():
+            other = exchanged[name]
+            if score.baseline is None:
+                assert other.baseline is None
+                continue
+            assert other.baseline is not None
+            np.testing.assert_allclose((other.value, other.baseline), (score.baseline, score.value), rtol=1e-9)
 
     def test_inputs_are_untouched(self) -> None:
         case = self.case(3)
@@ -106,9 +131,3 @@ class EvaluatorContract(PluginContract):
         for picture in pictures:
             assert isinstance(picture, Picture) and picture.caption
             assert picture.pixels.dtype == np.uint8 and picture.pixels.ndim == 3 and picture.pixels.shape[2] == 3
-
-
-def _with(case: Case, **changes: Any) -> Case:
-    from dataclasses import replace
-
-    return replace(case, **changes)

@@ -41,6 +41,16 @@ class LossContract(PluginContract):
             loss(prediction.repeat(4, 1, 1, 1), truth.repeat(4, 1, 1, 1)), loss(prediction, truth), rtol=1e-4, atol=1e-7
         )
 
+    def test_is_a_mean_over_the_pixels(self) -> None:
+        """An image and its mirror images in a larger one cost what the image alone costs; a sum, four times as much.
+
+        A factor of 1.5 is left for what windows and differences see at the borders, which are fewer.
+        """
+        loss, truth = self.make().build(), self.images(1)
+        prediction = 0.8 * truth + 0.05
+        alone, together = float(loss(prediction, truth)), float(loss(_mirrored(prediction), _mirrored(truth)))
+        assert alone / 1.5 <= together <= alone * 1.5
+
     def test_prefers_the_truth_to_its_negative(self) -> None:
         loss, truth = self.make().build(), self.images()
         assert float(loss(truth, truth)) < float(loss(1 - truth, truth))
@@ -73,3 +83,11 @@ class LossContract(PluginContract):
         before = prediction.clone(), truth.clone()
         self.make().build()(prediction, truth)
         assert torch.equal(prediction, before[0]) and torch.equal(truth, before[1])
+
+
+def _mirrored(images: torch.Tensor) -> torch.Tensor:
+    """(N, C, H, W) → (N, C, 2H, 2W), continuous where the four parts meet."""
+    import torch
+
+    wide = torch.cat([images, images.flip(3)], dim=3)
+    return torch.cat([wide, wide.flip(2)], dim=2)
