@@ -1,7 +1,15 @@
-"""The built-ins keep the contracts that third parties inherit."""
+"""The built-ins keep the contracts that third parties inherit, and `superres.api` is all that a third party needs."""
+
+import ast
+import subprocess
+import sys
+from pathlib import Path
 
 import pytest
 
+import superres
+import superres.api
+import superres.testing
 from superres.builtin.evaluators.difference_map import DifferenceMapEvaluator
 from superres.builtin.evaluators.psnr import PsnrEvaluator
 from superres.builtin.evaluators.ssim import SsimEvaluator
@@ -123,3 +131,37 @@ class TestPairs(SourceContract):
 def test_every_builtin_has_its_contract_tested_here():
     tested = {value.plugin for value in globals().values() if isinstance(value, type) and hasattr(value, "plugin")}
     assert tested == {entry.plugin for entry in Catalog.builtin().entries()}
+
+
+TEMPLATE = Path(__file__).parents[2] / "plugins" / "superres-template"
+PUBLIC = {module.__name__: set(module.__all__) for module in (superres, superres.api, superres.testing)}
+
+
+@pytest.mark.parametrize("path", sorted(TEMPLATE.glob("*/*.py")), ids=lambda path: f"{path.parent.name}/{path.name}")
+def test_the_template_needs_nothing_deeper_than_the_public_modules(path):
+    """Anywhere in the file, imports inside functions included."""
+    private = []
+    for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            private += [each.name for each in node.names if each.name.split(".")[0] == "superres"]
+        elif isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] == "superres":
+            public = PUBLIC.get(node.module, set())
+            private += [f"{node.module}.{each.name}" for each in node.names if each.name not in public]
+    assert private == []
+    assert len(path.read_text(encoding="utf-8").splitlines()) <= 60
+
+
+def test_every_public_name_is_there():
+    for module in (superres, superres.api, superres.testing):
+        assert [name for name in module.__all__ if not hasattr(module, name)] == []
+
+
+def test_the_contracts_load_without_scipy_or_torch():
+    """Whoever lists plug-ins imports them; SciPy alone takes as long as all the rest."""
+    code = (
+        "import sys, superres.api as api; "
+        "heavy = {'torch', 'scipy', 'cv2', 'skimage', 'matplotlib'} & set(sys.modules); "
+        "assert not heavy, heavy; "
+        "assert api.bicubic.__module__ == 'superres.resample' and not hasattr(api, 'surely_unknown')"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True, timeout=60)

@@ -6,8 +6,7 @@ from typing import Self
 
 import numpy as np
 
-from superres.api import Case, Evaluator, Score
-from superres.image import FloatArray
+from superres.api import Case, Evaluator, FloatArray, Score
 
 
 class ColourEvaluator(Evaluator):

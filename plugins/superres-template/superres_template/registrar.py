@@ -8,11 +8,7 @@ import cv2
 import numpy as np
 from pydantic import Field
 
-from superres.api import Mosaic, PluginOptions, Registrar, Registration
-from superres.errors import RegistrationError
-from superres.image import Image
-from superres.resample import bicubic
-from superres.transform import Transform
+from superres.api import Image, Mosaic, PluginOptions, Registrar, Registration, RegistrationError, Transform, bicubic
 
 
 class CorrelationRegistrar(Registrar):

@@ -6,9 +6,7 @@ import numpy as np
 from pydantic import Field
 from scipy.special import expit
 
-from superres.api import Acquisition, FineField, PluginOptions, Scan, Source, Tile
-from superres.image import FloatArray, Image
-from superres.resample import bicubic
+from superres.api import Acquisition, FineField, FloatArray, Image, PluginOptions, Scan, Source, Tile, bicubic
 
 COARSE_UM, FINE_UM = 0.185, 0.074
 
