@@ -16,7 +16,7 @@ from superres.builtin.models.rivenson2017 import Rivenson2017Model
 from superres.config import TrainSection
 from superres.events import Events
 from superres.image import Image
-from superres.training.loop import TrainingJob, train
+from superres.training.loop import CHECKPOINT_FILE, TrainingJob, train
 from superres.training.patches import cut_patches
 
 
@@ -28,7 +28,7 @@ def test_steps_beside_a_plain_loop(versus: Callable[..., Any], measuring: bool, 
                 Image(rng.integers(0, 256, (side * 5 // 2, side * 5 // 2, 3)).astype(np.uint8), 0.074))
     model = Rivenson2017Model()
     job = TrainingJob(model=model, losses=[(MseLoss(), 1.0)], training=[pair], validation=[], seed=7, folder=tmp_path,
-                      settings=TrainSection(patch_px=patch_px, batch_size=batch_size, steps=steps), fresh=True)
+                      settings=TrainSection(patch_px=patch_px, batch_size=batch_size, steps=steps))
     patches = cut_patches([pair], model.geometry, patch_px, patch_px // 2)
     cut = patches.batch(range(len(patches)))
     coarse, fine = (torch.from_numpy(each).permute(0, 3, 1, 2).contiguous() for each in cut)
@@ -50,6 +50,7 @@ def test_steps_beside_a_plain_loop(versus: Callable[..., Any], measuring: bool, 
         return total / steps
 
     def ours() -> float:
+        (tmp_path / CHECKPOINT_FILE).unlink(missing_ok=True)  # each round from the start
         return train(job, Events()).history[-1].training_loss
 
     outcome = versus(ours, plain_loop, reference_name="DataLoader, NCHW, torch.optim.Adam",

@@ -14,6 +14,7 @@ from torch import nn
 from superres.api.model import Model
 from superres.catalog import Catalog
 from superres.errors import PluginError, WeightsError
+from superres.inference.generator import borrowed_generator
 from superres.io.weights import Weights
 
 
@@ -45,10 +46,10 @@ def model_of(weights: Weights, catalog: Catalog) -> Model:
 def network_of(model: Model, tensors: Mapping[str, npt.NDArray[Any]]) -> nn.Module:
     """A fresh network with these tensors, in evaluation mode, channels last, on the CPU, without gradients.
 
-    The global random generator is left as it was.
+    The global random generator is left as it was, and a training in another thread is not disturbed.
     Raises WeightsError naming the first tensor that is missing, unknown or of another shape.
     """
-    with torch.random.fork_rng(devices=[]):
+    with borrowed_generator():  # initial weights are drawn, though the tensors replace them
         network = model.build()
     state = network.state_dict()
     for name, tensor in state.items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,7 @@ from superres.events import Events, Progress
 from superres.image import FloatArray
 from superres.inference.device import resolve_device
 from superres.inference.forward import is_out_of_memory
+from superres.inference.generator import borrowed_generator
 from superres.training.checkpoint import (
     Checkpoint,
     optimiser_tensors,
@@ -52,7 +54,8 @@ validations then cost 4 % of a training of 800 steps of 16 patches of 40²."""
 CHECKPOINT_SECONDS = 120.0
 """Where no checkpoint_every is given: work that a kill may cost at most, beside the checkpoints at validations."""
 
-_WEIGHTS_SEED, _STEP_SEED = 3, 4
+# Second words of the seeds, so that the streams are independent; the patches have more.
+_WEIGHTS, _STEP, _VALIDATION, _LOSSES = 3, 4, 6, 7
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,7 +64,7 @@ class TrainingJob:
 
     losses: with their factors.  seed: of initial weights, patch order and turns.  folder: gets history.csv and
     checkpoint.safetensors.  device: "auto", "cpu", "cuda" or "cuda:N".  fingerprint: text that changes with the
-    settings and the data; a checkpoint of another one is not resumed.  fresh: ignore any checkpoint.
+    settings and the data; a checkpoint of another one is not resumed.
     """
 
     model: Model
@@ -73,7 +76,6 @@ class TrainingJob:
     folder: Path
     device: str = "cpu"
     fingerprint: str = ""
-    fresh: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,27 +106,28 @@ class _State:
     best_loss: float = math.inf
     best: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     history: list[HistoryRow] = field(default_factory=list)
-    updating: bool = False
+    changing: bool = False
+    """Between two steps' states: not fit for a checkpoint."""
 
 
 def train(job: TrainingJob, events: Events) -> TrainingResult:
     """Train, or go on from the folder's checkpoint.  On a CPU with the same number of threads a resumed training gives
     the same bits as an uninterrupted one.
 
-    torch's global random generator is left as it was; the number of threads is never changed.
+    torch's global random generator is borrowed for each step and given back as it was (see `borrowed_generator`), so
+    that trainings and engines may share a process; the number of threads is never changed.
     Raises TrainingError (no patches, a loss that is not finite, out of memory, a damaged checkpoint), PluginError (a
     model or loss that breaks its contract), StorageError, and Cancelled after a checkpoint was written.
     """
     device = resolve_device(job.device)
-    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-        try:
-            return _Training(job, device, events).run()
-        except (RuntimeError, MemoryError) as error:
-            if isinstance(error, SuperresError) or not is_out_of_memory(error):
-                raise
-            batch = f"{job.settings.batch_size} patches of {job.settings.patch_px} px"
-            raise TrainingError(f"not enough memory for batches of {batch}",
-                                hint="lower train.batch_size or train.patch_px") from error
+    try:
+        return _Training(job, device, events).run()
+    except (RuntimeError, MemoryError) as error:
+        if isinstance(error, SuperresError) or not is_out_of_memory(error):
+            raise
+        batch = f"{job.settings.batch_size} patches of {job.settings.patch_px} px"
+        raise TrainingError(f"not enough memory for batches of {batch}",
+                            hint="lower train.batch_size or train.patch_px") from error
 
 
 class _Training:
@@ -139,20 +142,22 @@ class _Training:
             cut_patches(job.validation, geometry, settings.patch_px, settings.patch_px), VALIDATION_PX, job.seed)
         self.steps = step_count(settings, len(self.patches))
         self.interval = validation_interval(settings, self.steps)
-        self.losses = [(loss.build().to(device), loss.name, factor) for loss, factor in job.losses]
+        with self._random(_LOSSES):
+            self.losses = [(loss.build().to(device), loss.name, factor) for loss, factor in job.losses]
         self.checkpoint_path = job.folder / CHECKPOINT_FILE
         self.history_path = job.folder / HISTORY_FILE
         self.state = self._begin()
 
     def _begin(self) -> _State:
-        _seed_torch(self.device, self.job.seed, _WEIGHTS_SEED, 0)
-        network = self.job.model.build().to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
+        with self._random(_WEIGHTS):
+            network = self.job.model.build()
+        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
         trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
         if not trained:
             raise TrainingError(f"model '{self.job.model.name}' has nothing to train",
                                 hint="set trainable = False on the model class")
         state = _State(network, torch.optim.Adam(trained, lr=self.job.settings.learning_rate, fused=True))
-        if not self.job.fresh and self.checkpoint_path.exists():
+        if self.checkpoint_path.exists():
             self._resume(state)
         write_history(self.history_path, state.history)
         return state
@@ -194,8 +199,8 @@ class _Training:
                     return self._result()
                 self._advance(began)
         except KeyboardInterrupt:
-            # Half an update of the weights must not become a checkpoint; the one before is on the disk.
-            if not state.updating:
+            # Half an update, or half a row of the history, must not become a checkpoint; the one before is on the disk.
+            if not state.changing:
                 self._save()
             raise self._cancelled() from None
 
@@ -206,25 +211,34 @@ class _Training:
             group["lr"] = rate
         indices = patch_order(len(self.patches), settings.batch_size, state.step, self.job.seed)
         turns = random_turns(settings.augment, settings.batch_size, state.step, self.job.seed)
-        _seed_torch(self.device, self.job.seed, _STEP_SEED, state.step)
         state.network.train()
-        loss = self._loss(*self.patches.batch(indices.tolist(), turns))
+        state.optimiser.zero_grad(set_to_none=True)
+        coarse, fine = self.patches.batch(indices.tolist(), turns)
+        # Buffers (statistics of batches) change in the forward pass, before the weights do.
+        state.changing = next(state.network.buffers(), None) is not None
+        with self._random(_STEP, state.step):
+            loss = self._loss(coarse, fine)
+            # Backward too: a network that computes its forward again there (activation checkpoints) draws again.
+            loss.backward()  # type: ignore[no-untyped-call]
         value = float(loss.detach())
         if not math.isfinite(value):
             raise self._diverged(value, indices.tolist())
-        state.optimiser.zero_grad(set_to_none=True)
-        loss.backward()  # type: ignore[no-untyped-call]
-        state.updating = True
+        state.changing = True
         state.optimiser.step()
         state.step += 1
         state.loss_sum += value
         state.loss_count += 1
-        state.updating = False
+        state.changing = False
         speed = state.step * settings.batch_size / max(time.perf_counter() - began, 1e-9)
         validated = state.history[-1].validation_loss if state.history else math.nan
         message = f"loss {state.loss_sum / state.loss_count:.5f}"
         message += f", validation {validated:.5f}" if math.isfinite(validated) else ""
         self.events.progress(Progress(STAGE, state.step, self.steps, f"{message}, {speed:.0f} patches/s"))
+
+    def _random(self, stream: int, number: int = 0) -> AbstractContextManager[None]:
+        """Random numbers that a network draws are functions of seed and step, so a resumed run draws the same."""
+        words = np.random.SeedSequence([self.job.seed, stream, number]).generate_state(1, np.uint64)
+        return borrowed_generator(self.device, int(words[0] >> np.uint64(1)))
 
     def _loss(self, coarse: FloatArray, fine: FloatArray) -> Tensor:
         # (N, H, W, C) in memory seen as (N, C, H, W) is channels last: no copy.
@@ -255,11 +269,13 @@ class _Training:
             step=state.step, epoch=state.step * settings.batch_size / len(self.patches),
             learning_rate=learning_rate(settings.schedule, settings.learning_rate, state.step - 1, self.steps),
             training_loss=state.loss_sum / state.loss_count, validation_loss=validation_loss, seconds=state.seconds)
+        state.changing = True
         if validation_loss < state.best_loss or self.validation is None:
             state.best, state.best_step = tensors_of(state.network), state.step
             state.best_loss = validation_loss if self.validation is not None else math.inf
         state.loss_sum, state.loss_count = 0.0, 0
         state.history.append(row)
+        state.changing = False
         append_history(self.history_path, row)
 
     @torch.no_grad()
@@ -268,7 +284,8 @@ class _Training:
         total = 0.0
         for start in range(0, len(patches), self.job.settings.batch_size):
             indices = range(start, min(start + self.job.settings.batch_size, len(patches)))
-            total += float(self._loss(*patches.batch(indices))) * len(indices)
+            with self._random(_VALIDATION, start):
+                total += float(self._loss(*patches.batch(indices))) * len(indices)
         return total / len(patches)
 
     def _save(self) -> None:
@@ -300,11 +317,3 @@ class _Training:
         return TrainingError(f"the loss is {value} at step {self.state.step + 1}; "
                              f"the batch's patches (pair, top, left): {shown}{more}",
                              hint="lower train.learning_rate")
-
-
-def _seed_torch(device: torch.device, seed: int, stream: int, step: int) -> None:
-    """Random numbers that a network draws are functions of seed and step, so a resumed run draws the same."""
-    value = int(np.random.SeedSequence([seed, stream, step]).generate_state(1, np.uint64)[0] >> np.uint64(1))
-    torch.default_generator.manual_seed(value)
-    if device.type == "cuda":
-        torch.cuda.manual_seed(value)

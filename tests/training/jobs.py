@@ -15,14 +15,14 @@ SMALL_MODEL = {"base_channels": 6, "blocks": 1, "alpha": 2}
 
 
 def small_job(folder, *, model=None, losses=None, training=None, validation=None, seed=5, fingerprint="job",
-              fresh=False, **settings):
+              **settings):
     values = {"patch_px": 12, "batch_size": 4, "steps": 24, "learning_rate": 2e-3, "schedule": "one-cycle",
               "augment": "flips-and-turns", "validate_every": 6, **settings}
     return TrainingJob(
         model=model or Rivenson2017Model(**SMALL_MODEL), losses=losses or [(MseGradientLoss(), 1.0)],
         settings=TrainSection(**values), training=[make_pair(1), make_pair(2)] if training is None else training,
         validation=[make_pair(3)] if validation is None else validation, seed=seed, folder=folder,
-        fingerprint=fingerprint, fresh=fresh)
+        fingerprint=fingerprint)
 
 
 class Watch(Events):

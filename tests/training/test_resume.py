@@ -17,6 +17,7 @@ from superres.builtin.models.rivenson2017 import Rivenson2017Model
 from superres.errors import Cancelled, TrainingError
 from superres.events import Events
 from superres.image import Image
+from superres.training import loop
 from superres.training.history import read_history
 from superres.training.loop import CHECKPOINT_FILE, HISTORY_FILE, train
 
@@ -84,6 +85,22 @@ def test_ctrl_c_within_an_update_does_not_save_half_of_it(tmp_path, uninterrupte
     with pytest.raises(Cancelled):
         train(small_job(tmp_path), Events())
     monkeypatch.undo()
+    resumed = Watch()
+    assert_same(train(small_job(tmp_path), resumed), uninterrupted)
+    assert resumed.steps[0] == 7, "back to the checkpoint of step 6"
+
+
+def test_ctrl_c_within_a_row_of_the_history_does_not_save_half_of_it(tmp_path, uninterrupted):
+    class Interrupted(list):
+        def append(self, row):
+            if len(self) == 1:
+                raise KeyboardInterrupt
+            super().append(row)
+
+    session = loop._Training(small_job(tmp_path), torch.device("cpu"), Events())
+    session.state.history = Interrupted()
+    with pytest.raises(Cancelled, match="step 12"):
+        session.run()
     resumed = Watch()
     assert_same(train(small_job(tmp_path), resumed), uninterrupted)
     assert resumed.steps[0] == 7, "back to the checkpoint of step 6"
@@ -159,20 +176,41 @@ def test_networks_that_draw_random_numbers_resume_too(tmp_path):
     assert_same(train(job, Events()), expected)
 
 
+class InterruptedModel(DropoutModel):
+    """Ctrl-C in its ninth forward pass in training, after the statistics of that batch were taken in."""
+
+    def build(self):
+        calls = []
+
+        def count(module, inputs):
+            calls.append(1)
+            if module.training and calls.count(1) == 9:
+                raise KeyboardInterrupt
+
+        network = super().build()
+        network[2].register_forward_pre_hook(count)
+        return network
+
+
+def test_ctrl_c_within_a_forward_pass_does_not_save_its_statistics(tmp_path):
+    rng = np.random.default_rng(0)
+    pair = Pair("p", "s", Image(rng.random((16, 16, 3), np.float32), 0.2),
+                Image(rng.random((32, 32, 3), np.float32), 0.1))
+    values = {"training": [pair], "validation": [], "steps": 12}
+    expected = train(small_job(tmp_path / "a", model=DropoutModel(), **values), Events())
+    with pytest.raises(Cancelled, match="step 8"):
+        train(small_job(tmp_path / "b", model=InterruptedModel(), **values), Events())
+    resumed = train(small_job(tmp_path / "b", model=DropoutModel(), **values), Events())
+    for name, tensor in expected.tensors.items():
+        np.testing.assert_array_equal(resumed.tensors[name], tensor, err_msg=name)
+
+
 def test_a_checkpoint_of_another_job_is_left_out_aloud(tmp_path, uninterrupted):
     with pytest.raises(Cancelled):
         train(small_job(tmp_path, fingerprint="other", learning_rate=1e-3), Watch({7: Events.cancel}))
     events = Watch()
     assert_same(train(small_job(tmp_path), events), uninterrupted)
     assert any("other settings" in note for note in events.notes)
-
-
-def test_fresh_ignores_the_checkpoint(tmp_path, uninterrupted):
-    with pytest.raises(Cancelled):
-        train(small_job(tmp_path), Watch({7: Events.cancel}))
-    events = Watch()
-    assert_same(train(small_job(tmp_path, fresh=True), events), uninterrupted)
-    assert events.steps[0] == 1
 
 
 @pytest.mark.parametrize("damage", [lambda content: content[:len(content) // 2], lambda content: b"",
