@@ -20,15 +20,22 @@ PATIENCE_S = 0.2
 
 
 class Meeting:
-    """Where the training stands still once, inside its draws, until the other thread draws, or cannot."""
+    """Where the training stands still once, between its draws, until the other thread draws, or cannot; and the other
+    thread, having drawn, until the training has drawn again: only then does it put the generator's state back."""
 
-    def __init__(self):
-        self.training_is_inside, self.other_has_drawn = threading.Event(), threading.Event()
+    def __init__(self, where):
+        self.where = where
+        self.training_is_inside, self.training_went_on = threading.Event(), threading.Event()
+        self.other_has_drawn = threading.Event()
 
-    def stand_still(self):
-        if not self.training_is_inside.is_set():
+    def stand_still(self, where):
+        if where == self.where and not self.training_is_inside.is_set():
             self.training_is_inside.set()
             self.other_has_drawn.wait(PATIENCE_S)
+
+    def go_on(self, where):
+        if where == self.where:
+            self.training_went_on.set()
 
 
 class Network(nn.Module):
@@ -36,21 +43,22 @@ class Network(nn.Module):
         super().__init__()
         self.meeting = meeting
         self.first = nn.Conv2d(3, 20, 3, padding=1)
-        if meeting and meeting.where == "build":
-            meeting.stand_still()
+        meeting.stand_still("build")
         self.second = nn.Conv2d(20, 75, 3, padding=1)
+        meeting.go_on("build")
         self.output = nn.Sequential(nn.PixelShuffle(5), nn.Conv2d(3, 3, 3, stride=2, padding=1))
 
     def forward(self, x):
         x = nn.functional.dropout(self.first(x), 0.5, self.training)
-        if self.meeting and self.meeting.where == "step":
-            self.meeting.stand_still()
-        return self.output(nn.functional.dropout(self.second(x), 0.5, self.training))
+        self.meeting.stand_still("step")
+        x = nn.functional.dropout(self.second(x), 0.5, self.training)
+        self.meeting.go_on("step")
+        return self.output(x)
 
 
 class MeetingModel(Model):
     name = "meeting"
-    meeting = None
+    meeting = Meeting("nowhere")
     geometry = property(lambda self: Geometry(5, 2, halo_px=4, origin_multiple=2))
 
     def build(self):
@@ -67,14 +75,14 @@ class LoadedModel(Model):
     def build(self):
         network = nn.Conv2d(3, 3, 3, padding=1)
         self.meeting.other_has_drawn.set()
+        self.meeting.training_went_on.wait(PATIENCE_S)
         return network
 
 
 @pytest.mark.parametrize("where", ["build", "step"])
 def test_an_engine_that_loads_does_not_disturb_a_training(tmp_path, where):
     expected = train(small_job(tmp_path / "alone", model=MeetingModel(), steps=3), Events())
-    meeting = Meeting()
-    meeting.where = where
+    meeting = Meeting(where)
     model, loaded = MeetingModel(), LoadedModel()
     model.meeting = loaded.meeting = meeting
     tensors = {"weight": np.zeros((3, 3, 3, 3), np.float32), "bias": np.zeros(3, np.float32)}
