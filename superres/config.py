@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from superres.errors import ConfigError, Problem
 
@@ -15,6 +16,8 @@ STAGES: tuple[Stage, ...] = ("acquire", "register", "train", "infer", "evaluate"
 EVALUATORS = ("ssim", "psnr", "difference-map")
 """Evaluators of a pipeline file that lists none."""
 Precision = Literal["exact", "fast"]
+
+_DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 PositiveInt = Annotated[int, Field(ge=1)]
 Fraction01 = Annotated[float, Field(ge=0.0, le=1.0)]
@@ -30,6 +33,13 @@ class RunSection(Section):
     output: str = Field("runs/run", min_length=1, description="run folder, relative to where the command is given")
     seed: int = Field(0, ge=0, description="seeds the split, the initial weights, the patch order and the augmentation")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N, for training and inference")
+
+    @field_validator("device")
+    @classmethod
+    def _known_device(cls, value: str) -> str:
+        if not _DEVICE.fullmatch(value):
+            raise ValueError(f"device is '{value}'; expected auto, cpu, cuda or cuda:N")
+        return value
 
 
 class PluginSection(Section):

@@ -113,6 +113,8 @@ def make_plan(
     ]
     if config is not None and model is not None:
         problems += _patch_problems(config, cast(Model, model))
+    if config is not None:
+        problems += _repeated_evaluators(config)
     if problems or config is None:
         raise ConfigError(tuple(problems), source=source)
     return Plan(
@@ -163,17 +165,34 @@ class _Builder:
 
 
 def _patch_problems(config: PipelineConfig, model: Model) -> list[Problem]:
-    geometry = model.geometry
     problems = []
-    multiple = geometry.down
+    multiple = model.geometry.patch_multiple_px
     for key in ("patch_px", "patch_stride_px"):
         value = getattr(config.train, key)
         if value is not None and value % multiple:
             problems.append(
                 Problem(
                     f"train.{key}",
-                    f"{value} coarse px give no whole number of fine px at L = {geometry.scale}",
-                    f"use a multiple of {multiple}, such as {value + multiple - value % multiple}",
+                    f"{value} is no multiple of {multiple} coarse px, which model '{model.name}' needs at "
+                    f"L = {model.geometry.scale}",
+                    f"use for example {value + multiple - value % multiple}",
+                )
+            )
+    return problems
+
+
+def _repeated_evaluators(config: PipelineConfig) -> list[Problem]:
+    """Two sections of one evaluator would give scores of one name, which evaluation refuses after hours of training."""
+    problems = []
+    first: dict[str, int] = {}
+    for number, section in enumerate(config.evaluate):
+        if first.setdefault(section.plugin, number) != number:
+            problems.append(
+                Problem(
+                    f"evaluate[{number}].plugin",
+                    f"'{section.plugin}' is evaluate[{first[section.plugin]}] already, and its scores would have the "
+                    "same names",
+                    "keep one of the two sections",
                 )
             )
     return problems

@@ -19,10 +19,13 @@ if TYPE_CHECKING:
 class Geometry:
     """What the host must know to feed a network and to tile it exactly.
 
-    up, down: L = up/down; an input of H × W gives ceil(L·H) × ceil(L·W).  channels: of input and output.
+    up, down: L = up/down; an input of H × W gives ceil(L·H) × ceil(L·W).  channels: of input and output, always 3 (the
+        host feeds single-channel images three times); kept because weights files state it.
     halo_px: the output depends on this many input pixels on each side; None for networks with global context, which
         are never tiled.
-    origin_multiple: a tile must start at a multiple of this many input pixels (for a strided output layer: its stride).
+    origin_multiple: a tile must start at a multiple of this many input pixels (for a strided output layer: its stride);
+        L times it is whole, since a tile's output must start at a whole pixel.
+    Raises ValueError for numbers that break these rules.
     """
 
     up: int
@@ -38,10 +41,24 @@ class Geometry:
             raise ValueError(f"halo_px is {self.halo_px}; expected >= 0 or None")
         if self.origin_multiple < 1:
             raise ValueError(f"origin_multiple is {self.origin_multiple}; expected >= 1")
+        step = self.scale.denominator
+        if self.origin_multiple % step:
+            raise ValueError(
+                f"origin_multiple is {self.origin_multiple}, which is no whole number of output pixels at "
+                f"L = {self.scale}; expected a multiple of {step}"
+            )
+        if self.channels != 3:
+            raise ValueError(f"channels is {self.channels}; expected 3: the host gives every network RGB")
 
     @property
     def scale(self) -> Fraction:
         return Fraction(self.up, self.down)
+
+    @property
+    def patch_multiple_px(self) -> int:
+        """Sides and distances of training patches are multiples of this many input pixels: patches start where tiles
+        may, and their fine partners are whole."""
+        return self.origin_multiple
 
     def output_shape(self, height: int, width: int) -> tuple[int, int]:
         """(ceil(L·height), ceil(L·width))."""

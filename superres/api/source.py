@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -12,6 +13,10 @@ from superres.errors import SourceError
 from superres.image import Image, Readable
 from superres.optics import Optics
 from superres.transform import Transform
+
+_NOT_IN_FILE_NAMES = "/\\\0"
+_PASS = re.compile(r"_pass\d+\Z")
+"""How the outputs of self-feeding are called: NAME_pass2.tif."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -90,7 +95,9 @@ class Acquisition:
 
     scale: nominal L = coarse pixel size / fine pixel size.  simulated: a sentence for the report that says what was
     simulated, or "" for camera images.  provenance: name → value, shown in the report (files, licences, seeds).
-    Raises SourceError if there is nothing in it, or if a name stands twice.
+    Names of tiles, fields, pairs, slides and specimens become file names: no "/", "\\" or NUL in them, no "." in front.
+    Raises SourceError if there is nothing in it, for a name that is no file name, or if a name stands twice (fields and
+    pairs share theirs, since both become outputs; so do `a_pass2` and the second pass of `a`).
     """
 
     scans: tuple[Scan, ...] = ()
@@ -111,10 +118,21 @@ class Acquisition:
         for scan in self.scans:
             if not scan.tiles:
                 raise SourceError(f"slide '{scan.slide}' has no coarse tiles")
-            _forbid_duplicates(f"coarse tile of slide '{scan.slide}'", (tile.name for tile in scan.tiles))
-        _forbid_duplicates("fine field", (f.name for scan in self.scans for f in scan.fields))
-        _forbid_duplicates("pair", (pair.name for pair in self.pairs))
-        _forbid_duplicates("slide", (scan.slide for scan in self.scans))
+            tiles = [tile.name for tile in scan.tiles]
+            _require_file_names(f"coarse tile of slide '{scan.slide}'", tiles)
+            _forbid_duplicates(f"coarse tiles of slide '{scan.slide}'", tiles)
+        fields = [each.name for scan in self.scans for each in scan.fields]
+        pairs = [pair.name for pair in self.pairs]
+        slides = [scan.slide for scan in self.scans]
+        _require_file_names("fine field", fields)
+        _require_file_names("pair", pairs)
+        _require_file_names("slide", slides)
+        _require_file_names("specimen", self.specimens)
+        _forbid_duplicates("fine fields", fields)
+        _forbid_duplicates("pairs", pairs)
+        _forbid_duplicates("fine fields or pairs", fields + pairs)
+        _forbid_duplicates("slides", slides)
+        _forbid_names_of_passes(fields + pairs)
 
     @property
     def scale(self) -> float:
@@ -148,9 +166,30 @@ class Source(Plugin):
         return ""
 
 
+def _require_file_names(what: str, names: Iterable[str]) -> None:
+    for name in names:
+        if not name or name.startswith(".") or any(character in name for character in _NOT_IN_FILE_NAMES):
+            raise SourceError(
+                f"{what} name {name!r} cannot be part of a file name; expected some text without '/', '\\' and NUL "
+                "that does not start with '.'",
+                hint="rename the file or folder that it comes from, or mend the table or pattern that gives it",
+            )
+
+
 def _forbid_duplicates(what: str, names: Iterable[str]) -> None:
     seen: set[str] = set()
     for name in names:
         if name in seen:
-            raise SourceError(f"two {what}s are both named '{name}'", hint="names must be unique; rename one file")
+            raise SourceError(f"two {what} are both named '{name}'", hint="names must be unique; rename one file")
         seen.add(name)
+
+
+def _forbid_names_of_passes(names: Iterable[str]) -> None:
+    known = set(names)
+    for name in sorted(known):
+        original = _PASS.sub("", name)
+        if original != name and original in known:
+            raise SourceError(
+                f"'{name}' would have the same output file as a further pass of '{original}'",
+                hint=f"rename the file of '{name}'",
+            )

@@ -78,21 +78,21 @@ class PatchSet:
 def cut_patches(pairs: Sequence[Pair], geometry: Geometry, patch_px: int, stride_px: int) -> PatchSet:
     """Patches on a grid over every pair; where the grid leaves a rest, the last ones lie flush with the border.
 
-    Corners lie at multiples of geometry.origin_multiple, so that the fine corner L·offset is whole.  Images smaller
+    Corners lie at multiples of geometry.patch_multiple_px, so that the fine corner L·offset is whole.  Images smaller
     than a patch give none.
     Raises TrainingError if patch_px or stride_px is no such multiple, if a fine image has not the size that L asks for,
     or if no image holds a patch.
     """
+    multiple = geometry.patch_multiple_px
     for what, value in (("patch_px", patch_px), ("patch_stride_px", stride_px)):
-        if value < 1 or value % geometry.origin_multiple:
-            multiple = geometry.origin_multiple
+        if value < 1 or value % multiple:
             raise TrainingError(f"{what} is {value}; expected a multiple of {multiple} for L = {geometry.scale}",
                                 hint=f"set train.{what} to {max(1, -(-value // multiple)) * multiple}")
     places: list[PatchPlace] = []
     for number, pair in enumerate(pairs):
         _require_matching_sizes(pair, geometry)
-        rows = grid_offsets(pair.coarse.height, patch_px, stride_px, geometry.origin_multiple)
-        columns = grid_offsets(pair.coarse.width, patch_px, stride_px, geometry.origin_multiple)
+        rows = grid_offsets(pair.coarse.height, patch_px, stride_px, multiple)
+        columns = grid_offsets(pair.coarse.width, patch_px, stride_px, multiple)
         places.extend(PatchPlace(number, top, left) for top in rows for left in columns)
     if not places:
         sizes = sorted({pair.coarse.shape_px for pair in pairs}, reverse=True)
@@ -113,7 +113,7 @@ def some_patches(patches: PatchSet, limit_px: int, seed: int) -> PatchSet:
 
 def default_stride_px(patch_px: int, geometry: Geometry) -> int:
     """Half a patch, rounded down to an allowed offset."""
-    multiple = geometry.origin_multiple
+    multiple = geometry.patch_multiple_px
     return max(multiple, patch_px // 2 // multiple * multiple)
 
 

@@ -2,10 +2,14 @@
 
 import json
 
+import numpy as np
 import pytest
 
+from superres.api.source import Pair
 from superres.errors import ConfigError
+from superres.image import Image
 from superres.plan import load_plan, make_plan
+from superres.training.patches import cut_patches
 
 SMALL = {"source": {"plugin": "simulate", "options": {"scenes": ["builtin:ihc"]}}}
 
@@ -59,8 +63,12 @@ options = { gradient_weight = -1 }
     ({}, "source", "missing"),
     ({"source": {}}, "source.plugin", "missing"),
     ({**SMALL, "train": {"steps": 5, "epochs": 3}}, "train", "steps and epochs"),
-    ({**SMALL, "train": {"patch_px": 41}}, "train.patch_px", "no whole number of fine px"),
-    ({**SMALL, "train": {"patch_stride_px": 7}}, "train.patch_stride_px", "no whole number of fine px"),
+    ({**SMALL, "train": {"patch_px": 41}}, "train.patch_px", "no multiple of 2 coarse px"),
+    ({**SMALL, "train": {"patch_stride_px": 7}}, "train.patch_stride_px", "no multiple of 2 coarse px"),
+    ({**SMALL, "run": {"device": "gpu0"}}, "run.device", "device is 'gpu0'; expected auto, cpu, cuda or cuda:N"),
+    ({**SMALL, "run": {"device": "cuda:"}}, "run.device", "expected auto, cpu, cuda or cuda:N"),
+    ({**SMALL, "evaluate": [{"plugin": "ssim"}, {"plugin": "psnr"}, {"plugin": "ssim"}]}, "evaluate[2].plugin",
+     "'ssim' is evaluate[0] already"),
     ({**SMALL, "split": {"test": ["a"], "validation": ["a"]}}, "split", "in test and in validation"),
     ({**SMALL, "split": {"test": -1}}, "split", "-1"),
     ({**SMALL, "infer": {"precision": "fst"}}, "infer.precision", "exact"),
@@ -76,6 +84,30 @@ def test_each_mistake_has_its_place_and_its_message(tables, where, message):
     places = [place for place in found if place.startswith(where)]
     assert places, f"{where} not in {list(found)}"
     assert message in found[places[0]].message
+
+
+@pytest.mark.parametrize("device", ["auto", "cpu", "cuda", "cuda:3"])
+def test_every_device_that_torch_may_know_passes(device):
+    assert make_plan({**SMALL, "run": {"device": device}}).config.run.device == device
+
+
+def test_a_loss_may_stand_twice():
+    losses = [{"plugin": "l1", "factor": 0.1}, {"plugin": "l1", "factor": 0.2}]
+    assert len(make_plan({**SMALL, "loss": losses}).losses) == 2
+
+
+@pytest.mark.parametrize(("up", "down", "multiple"), [(6, 4, 2), (4, 4, 1), (8, 3, 3), (5, 2, 2)])
+def test_plan_and_training_ask_for_the_same_multiple(up, down, multiple):
+    """L = 6/4 = 3/2: patches of 42 px have whole partners, though 42 is no multiple of 4."""
+    for patch_px in range(36, 49):
+        tables = {**SMALL, "model": {"options": {"up": up, "down": down}}, "train": {"patch_px": patch_px}}
+        if patch_px % multiple:
+            assert "train.patch_px" in problems_of(tables)
+            continue
+        geometry = make_plan(tables).model.geometry
+        pair = Pair("p", "s", Image(np.zeros((48, 48, 3), np.uint8), 0.2),
+                    Image(np.zeros((*geometry.output_shape(48, 48), 3), np.uint8), 0.1))
+        assert len(cut_patches([pair], geometry, patch_px, patch_px)) > 0
 
 
 def test_overrides_take_toml_values_and_bare_words():

@@ -1,0 +1,79 @@
+"""What plug-ins hand over is checked where it enters: names that become files, geometries that cannot be tiled."""
+
+import numpy as np
+import pytest
+
+from superres.api import Acquisition, FineField, Pair, Scan, Tile
+from superres.api.model import Geometry
+from superres.errors import SourceError
+from superres.image import Image
+
+
+def image(name="image"):
+    return Image(np.zeros((4, 4, 3), np.uint8), 0.2, name=name)
+
+
+def pair(name, specimen="mouse"):
+    return Pair(name, specimen, image(), image())
+
+
+def scan(tile="tile", field="field", slide="slide", specimen="mouse"):
+    return Scan(slide, (Tile(image(tile)),), (FineField(image(field), specimen),))
+
+
+@pytest.mark.parametrize("name", ["", ".", "..", "../../away", "a/b", "a\\b", "a\0b", ".hidden", "/etc/passwd"])
+@pytest.mark.parametrize(("what", "made"), [
+    ("coarse tile", lambda name: Acquisition((scan(tile=name),))),
+    ("fine field", lambda name: Acquisition((scan(field=name),))),
+    ("slide", lambda name: Acquisition((scan(slide=name),))),
+    ("specimen", lambda name: Acquisition((scan(specimen=name),))),
+    ("pair", lambda name: Acquisition(pairs=(pair(name),))),
+    ("specimen", lambda name: Acquisition(pairs=(pair("a", name),))),
+])
+def test_names_that_are_no_file_names_are_refused(what, made, name):
+    with pytest.raises(SourceError, match=f"^{what}.* name .*; expected") as caught:
+        made(name)
+    assert repr(name) in caught.value.message and caught.value.hint
+
+
+@pytest.mark.parametrize("name", ["s 10", "Maus Ä-3", "tile 1.5", "a..b", "field_pass", "x_pass2"])
+def test_usual_names_are_taken(name):
+    assert Acquisition((scan(name, name, name, name),)).specimens == (name,)
+
+
+@pytest.mark.parametrize("made", [
+    lambda: Acquisition((scan(), scan(slide="other"))),
+    lambda: Acquisition(pairs=(pair("a"), pair("a"))),
+    lambda: Acquisition((scan(),), (pair("field"),)),
+    lambda: Acquisition((scan(), scan(field="other"))),
+])
+def test_a_name_stands_once(made):
+    with pytest.raises(SourceError, match="are both named"):
+        made()
+
+
+def test_a_name_that_is_another_ones_second_pass_is_refused():
+    with pytest.raises(SourceError, match="'a_pass2' would have the same output file as a further pass of 'a'"):
+        Acquisition(pairs=(pair("a"), pair("a_pass2")))
+    with pytest.raises(SourceError, match="'field_pass3'"):
+        Acquisition((scan(),), (pair("field_pass3"),))
+    assert Acquisition(pairs=(pair("b"), pair("a_pass2"))).pairs
+
+
+@pytest.mark.parametrize(("numbers", "words"), [
+    ({"up": 5, "down": 2}, "origin_multiple is 1, .* at L = 5/2; expected a multiple of 2"),
+    ({"up": 8, "down": 3, "origin_multiple": 4}, "expected a multiple of 3"),
+    ({"up": 2, "down": 1, "channels": 1}, "channels is 1; expected 3"),
+    ({"up": 2, "down": 1, "halo_px": -1}, "halo_px is -1"),
+    ({"up": 1, "down": 2}, "scale 1/2"),
+    ({"up": 2, "down": 1, "origin_multiple": 0}, "origin_multiple is 0"),
+])
+def test_a_geometry_that_cannot_be_tiled_is_refused(numbers, words):
+    with pytest.raises(ValueError, match=words):
+        Geometry(**numbers)
+
+
+def test_a_geometry_that_can_be_tiled_is_taken():
+    assert Geometry(6, 4, origin_multiple=2).patch_multiple_px == 2
+    assert Geometry(4, 4).patch_multiple_px == 1
+    assert Geometry(5, 2, origin_multiple=8, halo_px=None).patch_multiple_px == 8
