@@ -15,17 +15,24 @@ from superres.inference.forward import Runner, TensorPixels
 from superres.inference.pixels import ArrayPixels
 
 CPU = torch.device("cpu")
-# float32: the same sums, in the order that the convolution library picks for another tile size.
+# In units of white, for outputs between black and white as images have them.  float32: the same sums, in the order that
+# the convolution library picks for another tile size.
 ROUNDING = 1e-5
 
 
 def seeded_network(model, seed=0):
-    """Random weights of larger size than the initial ones, so that errors at tile edges are far above rounding."""
+    """Random weights of larger size than the initial ones, so that errors at tile edges are far above rounding; the
+    last layer is scaled so that the outputs are as large as an image's, since rounding grows with them."""
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         network = model.build().eval()
         for name, parameter in network.named_parameters():
             torch.nn.init.normal_(parameter, std=0.05 if name.endswith("bias") else 0.08)
+        if isinstance(model, Rivenson2017Model):
+            with torch.no_grad():
+                largest = network(noise(64, 64)).abs().max()
+                network.output.weight /= largest
+                network.output.bias /= largest
     return network.requires_grad_(False).to(memory_format=torch.channels_last)
 
 
@@ -52,7 +59,7 @@ def test_tiled_equals_whole(grow, size):
         whole = network(image)
     for core in (32, 48, 100):
         tiled = Runner(network, model.geometry, CPU, tile_px=core).whole(TensorPixels(image), Events())
-        assert (tiled - whole).abs().max() <= ROUNDING * max(1.0, whole.abs().max())
+        assert (tiled - whole).abs().max() <= ROUNDING
 
 
 @pytest.mark.parametrize("core", [100, *(pytest.param(core, marks=pytest.mark.slow) for core in (32, 48))])
@@ -64,7 +71,7 @@ def test_tiled_equals_whole_at_the_papers_odd_size(core):
         whole = network(image)
     tiled = Runner(network, model.geometry, CPU, tile_px=core).whole(TensorPixels(image), Events())
     assert tiled.shape == whole.shape == (1, 3, 1388, 833)
-    assert (tiled - whole).abs().max() <= ROUNDING * max(1.0, whole.abs().max())
+    assert (tiled - whole).abs().max() <= ROUNDING
 
 
 @pytest.mark.parametrize(("up", "down"), [(1, 1), (3, 2), (4, 3), (5, 4), (4, 4), (8, 3), (6, 4), (2, 1)])
@@ -78,7 +85,7 @@ def test_tiled_equals_whole_at_every_scale(kind, up, down):
         whole = network(image)
     for core in (5, 12, 32):
         tiled = Runner(network, model.geometry, CPU, tile_px=core).whole(TensorPixels(image), Events())
-        assert (tiled - whole).abs().max() <= ROUNDING * max(1.0, whole.abs().max())
+        assert (tiled - whole).abs().max() <= ROUNDING
 
 
 def test_a_smaller_halo_or_an_odd_origin_would_be_wrong():
@@ -93,11 +100,12 @@ def test_a_smaller_halo_or_an_odd_origin_would_be_wrong():
         tiled = Runner(network, geometry, CPU, tile_px=core).whole(TensorPixels(image), Events())
         return (tiled - whole).abs().max().item()
 
-    rounding = error(model.geometry, 32)
-    assert error(replace(model.geometry, halo_px=8), 32) > 50 * rounding
+    # One pixel too few gives 1.3e-4 here, five too few 1e-2.
+    assert error(replace(model.geometry, halo_px=12), 32) > 10 * ROUNDING
+    assert error(replace(model.geometry, halo_px=8), 32) > 500 * ROUNDING
     with torch.no_grad():
         shifted = network(image[:, :, 1:])
-    assert (shifted[:, :, 40:80] - whole[:, :, 42:82]).abs().max() > 1000 * rounding
+    assert (shifted[:, :, 40:80] - whole[:, :, 42:82]).abs().max() > 10_000 * ROUNDING
 
 
 def test_self_feeding_in_bands_equals_repeated_whole_passes():
@@ -110,7 +118,7 @@ def test_self_feeding_in_bands_equals_repeated_whole_passes():
     runner = Runner(network, model.geometry, CPU, tile_px=16)
     result = runner.whole(TensorPixels(image), Events(), passes=3)
     assert result.shape == thrice.shape
-    assert (result - thrice).abs().max() <= ROUNDING * max(1.0, thrice.abs().max())
+    assert (result - thrice).abs().max() <= ROUNDING
 
 
 def test_bands_come_in_order_and_are_as_high_as_a_tile():
