@@ -3,65 +3,18 @@
 from __future__ import annotations
 
 import json
-import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, NoReturn
+from typing import Annotated, Any, Literal, NoReturn
 
 import typer
-from typer.core import TyperGroup
-from typer.exceptions import TyperException
 
 from superres._version import __version__
+from superres.commands import CommandGroup, ForeignCommand, command_findings
 from superres.errors import Cancelled, SuperresError
-
-if TYPE_CHECKING:
-    pass
-
-COMMANDS_GROUP = "superres.commands"
-WRONG_USE, INTERRUPTED = 2, 130
-OPENCV_HINT = (
-    "install the system library libgl1, or replace opencv-contrib-python by opencv-contrib-python-headless, "
-    "which holds the same modules"
-)
-
-
-class _Reporting(TyperGroup):
-    """Turns the project's errors and wrong use into two lines and a status."""
-
-    def main(self, *args: Any, **extra: Any) -> Any:
-        try:
-            status = super().main(*args, **{**extra, "standalone_mode": False})
-        except TyperException as error:
-            text = error.format_message() if hasattr(error, "format_message") else str(error)
-            if not text:  # a bare `superres` has printed its help already
-                sys.exit(WRONG_USE)
-            text = text.replace("Value error, ", "")
-            _leave(WRONG_USE, "error", text, "`superres --help` and `superres COMMAND --help` list what there is")
-        sys.exit(status if isinstance(status, int) else 0)
-
-    def invoke(self, ctx: Any) -> Any:
-        try:
-            return super().invoke(ctx)
-        except Cancelled as stop:
-            _leave(INTERRUPTED, "stopped", stop.message, stop.hint)
-        except KeyboardInterrupt:
-            _leave(
-                INTERRUPTED,
-                "stopped",
-                "interrupted",
-                "run the same command again to go on after the last finished stage",
-            )
-        except SuperresError as error:
-            _leave(WRONG_USE, "error", error.message, error.hint)
-        except ImportError as error:
-            if "libGL" not in str(error):
-                raise
-            _leave(WRONG_USE, "error", f"OpenCV cannot be loaded: {error}", OPENCV_HINT)
-
 
 app = typer.Typer(
     name="superres",
-    cls=_Reporting,
+    cls=CommandGroup,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -138,8 +91,12 @@ def simulate(
     )
     with _console_events() as events:
         events.note("simulate", f"imaging with source '{plan.source.name}'")
-        acquisition = plan.source.acquire()
-        write_scan_folder(acquisition, out)
+        try:
+            acquisition = plan.source.acquire()
+            events.raise_if_cancelled()
+            write_scan_folder(acquisition, out, events)
+        except Cancelled as stop:
+            raise Cancelled("simulation cancelled; nothing was written", hint="run the same command again") from stop
     typer.echo(str(out))
 
 
@@ -166,8 +123,10 @@ def upscale(
 
 
 @app.command()
-def plugins(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
-    """List every plug-in, where it comes from, and which packages are broken or clash."""
+def plugins(
+    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False
+) -> None:
+    """List every plug-in and foreign command, where it comes from, and which packages are broken or clash."""
     from superres.catalog import Catalog
 
     catalog = Catalog.discover()
@@ -180,16 +139,25 @@ def plugins(as_json: Annotated[bool, typer.Option("--json", help="print JSON")] 
         {"package": f"{each.distribution} {each.version}", "entry_point": each.entry_point, "reason": each.reason}
         for each in catalog.broken
     ]
+    foreign = _foreign_commands(ctx)
+    commands = [{"name": each.name, "from": each.label, "problem": each.problem} for each in foreign]
     if as_json:
-        typer.echo(json.dumps({"plugins": rows, "clashes": clashes, "broken": broken}, indent=2, ensure_ascii=False))
+        found = {"plugins": rows, "clashes": clashes, "broken": broken, "commands": commands}
+        typer.echo(json.dumps(found, indent=2, ensure_ascii=False))
         return
     width = max(len(row["name"]) for row in rows)
     for row in rows:
         typer.echo(f"{row['kind']:<10} {row['name']:<{width}}  {row['from']:<22} {row['summary']}")
+    for command in foreign:
+        if not command.problem:
+            typer.echo(f"{'command':<10} {command.name:<{width}}  {command.label}")
     for group in clashes:
         typer.echo("clash: " + " and ".join(group) + " have one name; uninstall one")
     for each in broken:
         typer.echo(f"broken: {each['package']} ({each['entry_point']}): {each['reason']}")
+    for command in foreign:
+        if command.problem:
+            typer.echo(f"{'clash' if command.clash else 'broken'}: {command.problem}")
 
 
 @app.command()
@@ -208,15 +176,20 @@ def schema(
 
 
 @app.command()
-def doctor() -> None:
+def doctor(ctx: typer.Context) -> None:
     """Say what hardware, libraries and engine will be used here, and why; point at what is wrong."""
     from superres.diagnosis import diagnose
 
-    findings = diagnose()
+    findings = diagnose() + command_findings(_foreign_commands(ctx))
     for finding in findings:
         typer.echo(f"{finding.state:<7} {finding.subject:<18} {finding.text}")
     if any(finding.state == "wrong" for finding in findings):
         raise typer.Exit(1)
+
+
+def _foreign_commands(ctx: typer.Context) -> tuple[ForeignCommand, ...]:
+    group = ctx.find_root().command
+    return group.foreign if isinstance(group, CommandGroup) else ()
 
 
 def _console_events() -> Any:
@@ -229,37 +202,6 @@ def _fail(message: str, hint: str) -> NoReturn:
     raise SuperresError(message, hint=hint)
 
 
-def _add_third_party_commands(asked_for: str) -> None:
-    """Offer command plug-ins (entry points of the group superres.commands); only the one that is asked for is
-    imported."""
-    from importlib import metadata
-
-    known = {command.name or getattr(command.callback, "__name__", "") for command in app.registered_commands}
-    for point in metadata.entry_points(group=COMMANDS_GROUP):
-        if point.name in known:
-            continue
-        if point.name != asked_for:
-            app.command(point.name, help=f"from {point.value.split('.')[0].split(':')[0]}")(lambda: None)
-            continue
-        try:
-            app.command(point.name)(point.load())
-        # A foreign import may raise anything; the other commands must go on working.
-        except Exception as error:
-            package = point.dist.name if point.dist else point.value
-            _leave(
-                WRONG_USE,
-                "error",
-                f"command '{point.name}' of {package} is broken: {type(error).__name__}: {error}",
-                f"update or uninstall {package}",
-            )
-
-
-def _leave(status: int, kind: str, message: str, hint: str) -> NoReturn:
-    typer.echo(f"{kind}: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
-    sys.exit(status)
-
-
 def main() -> None:
     """Entry point of the `superres` command."""
-    _add_third_party_commands(sys.argv[1] if len(sys.argv) > 1 else "")
     app()

@@ -17,9 +17,10 @@ LEVELS: dict[str, int] = {
     "plan": 4,
     "stages": 5, "training": 5, "inference": 5, "report": 5,
     "pipeline": 6, "run": 6, "identity": 6, "results": 6, "engine": 6, "upscaling": 6, "diagnosis": 6,
-    "cli": 7, "console": 7, "testing": 7, "__main__": 7,
+    "cli": 7, "commands": 7, "console": 7, "testing": 7, "__main__": 7,
 }
 HEAVY = {"torch", "matplotlib", "zarr", "skimage", "jinja2"}
+CHEAP = {"cli", "commands"}  # what `superres --help` imports
 PACKAGE = Path(__file__).resolve().parents[2] / "superres"
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 
@@ -93,7 +94,7 @@ def heavy(own: str, source: str) -> list[str]:
         if library not in HEAVY or each.typing_only:
             continue
         at_import_below_5 = not each.lazy and LEVELS[own] < 5 and own != "builtin"
-        if at_import_below_5 or (own == "api" and library == "torch") or (own == "cli" and not each.lazy):
+        if at_import_below_5 or (own == "api" and library == "torch") or (own in CHEAP and not each.lazy):
             found.append(f"line {each.line}: {each.module}")
     return found
 

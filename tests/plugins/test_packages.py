@@ -111,18 +111,83 @@ def test_a_broken_package_is_listed_with_its_reason_and_everything_else_works(tm
     assert unknown.returncode == 2 and "superres-ruin" in unknown.stderr
 
 
-def test_a_package_can_bring_a_command(tmp_path):
-    """The group superres.commands; `--help` lists it without importing it, calling it does."""
-    site = tmp_path / "site"
-    info = site / "superres_tool-0.1.dist-info"
+GREETING = """from pathlib import Path
+Path("imported").touch()
+def greet(name: str) -> None:
+    print("hello", name)
+"""
+
+
+def command_package(site, name, points, module="", version="0.1"):
+    """A package as pip leaves it on disk, with commands for superres."""
+    info = site / f"superres_{name}-{version}.dist-info"
     info.mkdir(parents=True)
-    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: superres-tool\nVersion: 0.1\n")
-    (info / "entry_points.txt").write_text(
-        "[superres.commands]\ngreet = superres_tool:greet\nruined = superres_ruined:main\n"
-    )
-    (site / "superres_tool.py").write_text("def greet(name: str) -> None:\n    print('hello', name)\n")
-    assert superres(tmp_path, "greet", "lab", path=site).stdout == "hello lab\n"
+    (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: superres-{name}\nVersion: {version}\n")
+    (info / "entry_points.txt").write_text("[superres.commands]\n" + "\n".join(points) + "\n")
+    if module:
+        (site / f"superres_{name}.py").write_text(module)
+
+
+@pytest.fixture
+def site(tmp_path):
+    folder = tmp_path / "site"
+    command_package(folder, "tool", ["greet = superres_tool:greet"], GREETING)
+    return folder
+
+
+@pytest.mark.parametrize("words", [("greet", "lab"), ("--", "greet", "lab"), ("greet", "--", "lab")])
+def test_a_package_can_bring_a_command(tmp_path, site, words):
+    assert superres(tmp_path, *words, path=site).stdout == "hello lab\n"
+
+
+def test_help_lists_commands_without_importing_them(tmp_path, site):
     text = superres(tmp_path, "--help", path=site).stdout
-    assert "greet" in text and "ruined" in text
-    ruined = superres(tmp_path, "ruined", path=site)
-    assert ruined.returncode == 2 and "superres_ruined" in ruined.stderr and "Traceback" not in ruined.stderr
+    assert "greet" in text and "from superres-tool 0.1" in text
+    assert superres(tmp_path, "run", path=site).returncode == 2
+    assert not (tmp_path / "imported").exists()
+    help_of_it = superres(tmp_path, "greet", "--help", path=site).stdout
+    assert "Arguments" in help_of_it and "hello" not in help_of_it
+    assert (tmp_path / "imported").exists()
+
+
+def test_a_typer_application_is_a_group_of_commands(tmp_path, site):
+    module = "import typer\napp = typer.Typer()\n@app.command()\ndef up() -> None:\n    print('up')\n"
+    module += "@app.command()\ndef down() -> None:\n    print('down')\n"
+    command_package(site, "stage", ["stage = superres_stage:app"], module)
+    assert superres(tmp_path, "stage", "down", path=site).stdout == "down\n"
+
+
+@pytest.mark.parametrize(("module", "reason"), [
+    ("import a_library_that_is_gone", "ModuleNotFoundError: No module named 'a_library_that_is_gone'"),
+    ("raise SystemExit(3)", "SystemExit: 3"),
+    ("main = 7", "TypeError"),
+    ("def main(value: 'Gone') -> None: ...", "NameError: name 'Gone' is not defined"),
+    ("other = 1", "AttributeError"),
+])
+def test_a_broken_command_is_an_error_when_called_and_listed(tmp_path, site, module, reason):
+    command_package(site, "ruined", ["ruined = superres_ruined:main"], module)
+    message = "command 'ruined' of superres-ruined 0.1 is broken: "
+    for words in (("ruined",), ("--", "ruined", "x"), ("ruined", "--help")):
+        called = superres(tmp_path, *words, path=site)
+        assert called.returncode == 2 and called.stdout == "" and "Traceback" not in called.stderr
+        assert called.stderr.startswith(f"error: {message}") and reason in called.stderr
+    assert superres(tmp_path, "greet", "lab", path=site).stdout == "hello lab\n"
+    listed = json.loads(superres(tmp_path, "plugins", "--json", path=site).stdout)["commands"]
+    assert [(each["name"], each["from"]) for each in listed] == [
+        ("greet", "superres-tool 0.1"), ("ruined", "superres-ruined 0.1")]
+    assert listed[0]["problem"] == "" and listed[1]["problem"].startswith(message)
+    assert f"broken: {message}" in superres(tmp_path, "plugins", path=site).stdout
+
+
+def test_commands_whose_names_clash_are_named_and_superres_keeps_its_own(tmp_path, site):
+    command_package(site, "thief", ["doctor = superres_thief:main", "greet = superres_thief:main"],
+                    "def main() -> None:\n    print('stolen')\n", "2.0")
+    listed = superres(tmp_path, "plugins", path=site).stdout
+    assert "clash: command 'doctor' of superres-thief 2.0 has the name of a command of superres itself" in listed
+    assert "clash: command 'greet' of superres-tool 0.1 has the name of a command of superres-thief 2.0" in listed
+    found = superres(tmp_path, "doctor", path=site)
+    assert found.returncode == 0 and "stolen" not in found.stdout and "torch" in found.stdout
+    notes = [line for line in found.stdout.splitlines() if line.startswith("note") and "command" in line]
+    assert sum("superres-thief 2.0" in line for line in notes) == 3
+    called = superres(tmp_path, "greet", "lab", path=site)
+    assert called.returncode == 2 and "superres-tool 0.1" in called.stderr and "superres-thief 2.0" in called.stderr
