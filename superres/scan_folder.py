@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import csv
 import io
+import itertools
 import json
 import os
 import re
@@ -19,11 +20,13 @@ import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
-from pathlib import Path, PurePosixPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, TypeVar
 
 from superres.api.source import Acquisition, FineField, GroundTruth, Scan, Tile
 from superres.errors import SourceError, StorageError
+from superres.events import Events, Progress
+from superres.image import Readable
 from superres.io.atomic import storage_error, write_json, write_text
 from superres.io.images import IMAGE_SUFFIXES, ImageFile, write_image
 from superres.io.table import Row, Table, read_table
@@ -49,33 +52,44 @@ class ScanDescription:
     provenance: Mapping[str, str]
 
 
-def write_scan_folder(acquisition: Acquisition, folder: Path) -> None:
+def write_scan_folder(acquisition: Acquisition, folder: Path, events: Events | None = None) -> None:
     """Write the scans of an acquisition as files; the folder appears whole or not at all.
 
     Pixels are written as they are stored (8, 12-in-16 or 16 bits, float), one image in memory at a time.  Files are
-    called like tiles and fields.  Raises SourceError for an acquisition without scans or names that clash on disk,
-    StorageError for a folder that is not empty or cannot be written.
+    called like tiles and fields.  events: hears of every image before it is read and written, as stage "acquire"; the
+    end is the caller's to tell.  Raises SourceError for an acquisition without scans or names that clash on disk,
+    StorageError for a folder that is not empty or cannot be written, Cancelled between two images.
     """
+    events = events if events is not None else Events()
     if not acquisition.scans:
         raise SourceError("the acquisition holds ready pairs and no scans; there is nothing to write as a scan folder",
                           hint="use a source that scans, such as simulate")
+    total = sum(len(scan.tiles) + len(scan.fields) for scan in acquisition.scans)
+    done = itertools.count()
+
+    def write(path: Path, image: Readable) -> None:
+        events.raise_if_cancelled()
+        events.progress(Progress("acquire", next(done), total, image.name))
+        write_image(path, image.read())
+
     with _appearing(Path(folder)) as temporary:
         positions, fields = [], []
         for scan in acquisition.scans:
             place = _safe(scan.slide)
             for name, tile in _named("coarse tile", scan.slide, scan.tiles):
                 file = f"coarse/{place}/{name}.tif"
-                write_image(temporary / file, tile.image.read())
+                write(temporary / file, tile.image)
                 positions.append((file, scan.slide, *(tile.position_um or ("", "")), *(tile.grid or ("", ""))))
             for name, field in _named("fine field", scan.slide, scan.fields):
                 file = f"fine/{place}/{name}.tif"
-                write_image(temporary / file, field.image.read())
+                write(temporary / file, field.image)
                 fields.append((file, scan.slide, field.specimen))
         _write_table(temporary / POSITIONS, ("file", "slide", "y_um", "x_um", "row", "column"), positions)
         _write_table(temporary / FIELDS, ("file", "slide", "specimen"), fields)
         write_json(temporary / DESCRIPTION, _described(acquisition))
         if acquisition.truth is not None:
             write_json(temporary / TRUTH, _truth_as_json(acquisition.truth))
+        events.raise_if_cancelled()
 
 
 def read_scan_folder(folder: Path, with_truth: bool = False) -> Acquisition:
@@ -179,7 +193,13 @@ def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[obj
 
 
 def _image_file(folder: Path, row: Row, pixel_size_um: float) -> ImageFile:
-    path = folder / row.cells["file"]
+    named = row.cells["file"]
+    parts = PurePosixPath(named.replace("\\", "/")).parts
+    if not parts or ".." in parts or parts[0] == "/" or PureWindowsPath(named).drive:
+        raise SourceError(f"line {row.line} of a table of '{folder}' names the file '{named}'; expected a path inside "
+                          "the folder", hint="copy the scan folder again, whole; read other folders with source "
+                          "acquisition")
+    path = folder / named
     if not path.is_file():
         raise SourceError(f"'{path}' is missing (line {row.line} of a table of '{folder}' names it)",
                           hint="copy the scan folder again, whole")

@@ -1,6 +1,12 @@
 """What a user types, and what comes back."""
 
+import contextlib
 import json
+import os
+import signal
+import subprocess
+import sys
+import time
 
 import numpy as np
 import pytest
@@ -147,3 +153,73 @@ def test_simulate_writes_a_scan_and_refuses_to_mix(superres, tmp_path):
     assert (tmp_path / "scan" / "positions.csv").exists()
     assert list((tmp_path / "scan" / "coarse").glob("*/*.tif")) and list((tmp_path / "scan" / "fine").glob("*/*.tif"))
     assert_two_lines(superres(*words), "scan")
+
+
+MANY_FIELDS = (
+    "--set",
+    "source.options.scenes=['builtin:tissue']",
+    "--set",
+    "source.options.tissue_px=300",
+    "--set",
+    "source.options.fields_per_specimen=40",
+)
+
+
+def test_ctrl_c_stops_simulate_between_two_images(tmp_path):
+    """As a user at a terminal does it: the bar is drawn there, and the folder is whole or absent."""
+    import pty
+
+    terminal, attached = pty.openpty()
+    command = [sys.executable, "-m", "superres", "simulate", "--out", str(tmp_path / "scan"), *MANY_FIELDS]
+    started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=attached, text=True)
+    os.close(attached)
+    folder = None
+    while started.poll() is None and folder is None:
+        folder = next(tmp_path.glob(".scan.*"), None)
+        time.sleep(0.005)
+    assert folder is not None, "it has begun to write"
+    started.send_signal(signal.SIGINT)
+    out, _ = started.communicate(timeout=60)
+    said = ""
+    with contextlib.suppress(OSError):  # what the end of a terminal is on Linux
+        while chunk := os.read(terminal, 4096):
+            said += chunk.decode(errors="replace")
+    os.close(terminal)
+    assert started.returncode == 130, said
+    assert "stopped: simulation cancelled; nothing was written" in said and out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_while_the_source_acquires_writes_nothing(superres, tmp_path, monkeypatch):
+    from superres.builtin.sources.simulate import SimulateSource
+
+    real = SimulateSource.acquire
+
+    def interrupted(self):
+        os.kill(os.getpid(), signal.SIGINT)
+        return real(self)
+
+    monkeypatch.setattr(SimulateSource, "acquire", interrupted)
+    outcome = superres("simulate", "--out", tmp_path / "scan", *MANY_FIELDS[:4])
+    assert outcome.status == 130 and "stopped: simulation cancelled" in outcome.err and outcome.out == ""
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_long_task_draws_a_bar_at_a_terminal(capsys, monkeypatch):
+    from superres import console
+    from superres.events import Progress
+
+    monkeypatch.setattr(console, "QUIET_SECONDS", 0.0)
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: True)
+    monkeypatch.setenv("COLUMNS", "100")
+    with console.ConsoleEvents() as events:
+        for number in range(3):
+            events.progress(Progress("acquire", number, 3, f"tile_{number}"))
+    drawn = capsys.readouterr().err
+    assert "acquire" in drawn and "2/3" in drawn and "tile_2" in drawn
+
+
+def test_a_traceback_is_shown_when_asked_for(superres, tmp_path, monkeypatch):
+    monkeypatch.setenv("SUPERRES_TRACEBACK", "1")
+    outcome = superres("check", tmp_path / "no.toml")
+    assert outcome.status == 2 and outcome.err.startswith("Traceback") and "error: " in outcome.err

@@ -11,9 +11,10 @@ import pytest
 import tifffile
 
 from superres.api import Acquisition, FineField, GroundTruth, Optics, Pair, Scan, Tile
-from superres.errors import ImageError, SourceError, StorageError
+from superres.errors import Cancelled, ImageError, SourceError, StorageError
+from superres.events import Events
 from superres.image import Image
-from superres.io.images import ImageFile
+from superres.io.images import ImageFile, write_image
 from superres.scan_folder import file_stem, read_scan_folder, write_scan_folder
 from superres.transform import Transform
 
@@ -84,6 +85,51 @@ def test_a_failure_leaves_nothing(tmp_path, acquisition):
     with pytest.raises(ImageError, match="no such file"):
         write_scan_folder(broken, tmp_path / "scan")
     assert not list(tmp_path.iterdir())
+
+
+class Listening(Events):
+    """Cancels when it hears of the image of a number."""
+
+    def __init__(self, cancel_at=None):
+        super().__init__()
+        self.cancel_at = cancel_at
+        self.heard = []
+
+    def progress(self, progress):
+        self.heard.append(progress)
+        if progress.done == self.cancel_at:
+            self.cancel()
+
+
+def test_every_image_is_told(tmp_path, acquisition):
+    events = Listening()
+    write_scan_folder(acquisition, tmp_path / "scan", events)
+    assert [each.done for each in events.heard] == list(range(10))
+    assert {(each.stage, each.total) for each in events.heard} == {("acquire", 10)}
+    assert [each.message for each in events.heard[:4]] == ["tile_0", "tile_1", "tile_2", "s 10-field0.png"]
+
+
+@pytest.mark.parametrize("number", [0, 4, 9])
+def test_cancelling_leaves_nothing(tmp_path, acquisition, number):
+    events = Listening(number)
+    with pytest.raises(Cancelled):
+        write_scan_folder(acquisition, tmp_path / "scan", events)
+    assert len(events.heard) == number + 1
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("table", ["positions.csv", "fields.csv"])
+@pytest.mark.parametrize("named", ["../outside.tif", "coarse/../../outside.tif", "..\\outside.tif", "C:\\outside.tif",
+                                   "", "{folder}/outside.tif"])
+def test_tables_that_name_files_outside_are_refused(tmp_path, acquisition, table, named):
+    folder = tmp_path / "scan"
+    write_scan_folder(acquisition, folder)
+    write_image(tmp_path / "outside.tif", acquisition.scans[0].tiles[0].image)
+    lines = (folder / table).read_text().splitlines()
+    lines[1] = ",".join([named.format(folder=tmp_path), *lines[1].split(",")[1:]])
+    (folder / table).write_text("\n".join(lines))
+    with pytest.raises(SourceError, match=r"line 2 of a table .* expected a path inside the folder"):
+        read_scan_folder(folder)
 
 
 def test_a_folder_with_files_is_left_alone(tmp_path, acquisition):
