@@ -81,6 +81,8 @@ class ConfigError(SuperresError):
         count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
         super().__init__(
             f"{source}: {count}\n" + "\n".join(f"  {problem}" for problem in problems),
-            hint="`superres schema KIND.NAME` lists the options of a plug-in",
+            hint="`superres schema KIND.NAME` lists the options of a plug-in"
+            if any(".options" in problem.where for problem in problems)
+            else "",
         )
         self.problems = problems

@@ -40,4 +40,4 @@ class Events:
 
     def raise_if_cancelled(self) -> None:
         if self._stop.is_set():
-            raise Cancelled("cancelled", hint="run the same command again to go on from the last checkpoint")
+            raise Cancelled("cancelled", hint="run the same command again")

@@ -13,6 +13,9 @@ from superres.errors import ImageError
 Array = npt.NDArray[np.generic]
 FloatArray = npt.NDArray[np.float32]
 
+FLOAT_LIMIT = 10.0
+"""Unit intensities stay near 1, a flat-fielded glint included; 8- or 16-bit values kept as floats do not."""
+
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """ITU-R BT.601: what "greyscale" means in Matlab's rgb2gray (the paper's tool), OpenCV and JPEG."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from superres.config import Stage
+from superres.config import STAGES, Stage
 from superres.events import Events
 from superres.plan import Plan
 from superres.results import RunResult
@@ -30,6 +30,8 @@ class Pipeline:
         Raises SuperresError subclasses for what the user can mend, and Cancelled where events asked to stop; finished
         stages are kept then.  Raises StorageError if another process runs in the same folder.
         """
+        if until not in STAGES:
+            raise ValueError(f"until is {until!r}; expected one of {', '.join(STAGES)}")
         folder = RunFolder(self.plan.output)
         with folder.locked():
             if not resume:

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from superres.engine import Engine
+from superres.errors import ImageError
 from superres.events import Events, Progress
 from superres.image import Array, Image
 from superres.io.header import square_pixel_size_um
@@ -18,47 +22,81 @@ from superres.io.images import (
     write_image_bands,
 )
 
+DARK_LIMIT = 16384
+"""A 16-bit image of a stained section has clear glass in it, far above a quarter of white; 8 to 14 bits do not get
+there."""
+
+
+@dataclass(frozen=True)
+class Sampling:
+    """What the user says about an input where its file does not: pixel_size_um, and white_level (the value of
+    white)."""
+
+    pixel_size_um: float | None = None
+    white_level: float | None = None
+
 
 def upscale_file(
     engine: Engine,
     source: Path,
     target: Path,
+    sampling: Sampling = Sampling(),
     *,
     passes: int = 1,
-    pixel_size_um: float | None = None,
     events: Events | None = None,
 ) -> None:
     """Super-resolve an image file.
 
     source: any image that superres reads.  target: .tif (written band by band: memory stays bounded) or .png (held
-    whole).  pixel_size_um: of the input, where its file does not say; without either, the one that the weights were
-    trained on is assumed, and a note says so.  The output has the input's dtype, white level and colour profile, and
-    its corrected pixel size.  The target appears whole or not at all.
+    whole).  Without any pixel size the one that the weights were trained on is assumed, and a note says so.  The output
+    has the input's dtype, white level and colour profile, and its corrected pixel size; it appears whole or not at all.
     Raises ImageError, StorageError, EngineError or Cancelled.
     """
     events = events if events is not None else Events()
+    image = _read(engine, source, target, sampling, events)
+    height, width = engine.output_shape(image.height, image.width, passes)
+    bands = _reported(engine, image, passes, height, events)
+    pixel_size_um = image.pixel_size_um / float(engine.geometry.scale) ** passes
+    if target.suffix.lower() not in TIFF_SUFFIXES:
+        write_image(target, image.with_pixels(np.concatenate(list(bands)), pixel_size_um=pixel_size_um))
+        return
+    write_image_bands(
+        target,
+        (height, width, *image.pixels.shape[2:]),
+        image.pixels.dtype,
+        bands,
+        pixel_size_um,
+        image.white_level,
+        image.icc_profile,
+    )
+
+
+def _read(engine: Engine, source: Path, target: Path, sampling: Sampling, events: Events) -> Image:
+    """The input, after everything that can be wrong about it and about the output's place has been checked."""
     check_writable_suffix(target)
-    if pixel_size_um is None and square_pixel_size_um(read_header(source), source.name) is None:
+    header = read_header(source)
+    if target.is_dir():
+        raise ImageError(f"'{target}' is a folder; expected the name of an image to write", hint="add a file name")
+    if target.exists() and target.samefile(source):
+        raise ImageError(
+            f"'{target}' is the input itself", hint="give the output another name; inputs are never changed"
+        )
+    pixel_size_um = sampling.pixel_size_um
+    if pixel_size_um is None and square_pixel_size_um(header, source.name) is None:
         pixel_size_um = engine.weights.coarse_pixel_size_um
         events.note(
             "upscale",
             f"'{source.name}' states no pixel size; {pixel_size_um:g} µm is assumed, as in training "
             "(--pixel-size-um says another)",
         )
-    image = read_image(source, pixel_size_um)
-    if target.suffix.lower() not in TIFF_SUFFIXES:
-        write_image(target, engine(image, passes=passes, events=events))
-        return
-    height, width = engine.output_shape(image.height, image.width, passes)
-    write_image_bands(
-        target,
-        (height, width, *image.pixels.shape[2:]),
-        image.pixels.dtype,
-        _reported(engine, image, passes, height, events),
-        image.pixel_size_um / float(engine.geometry.scale) ** passes,
-        image.white_level,
-        image.icc_profile,
-    )
+    image = read_image(source, pixel_size_um, sampling.white_level)
+    unstated = sampling.white_level is None and header.white_level is None
+    if unstated and image.pixels.dtype == np.uint16 and (largest := int(image.pixels.max())) < DARK_LIMIT:
+        raise ImageError(
+            f"the largest value of '{source.name}' is {largest} of 65535: a camera of fewer bits, or a dark image",
+            hint="say what means white, for example --white-level 4095 for 12 bits (or --white-level 65535)",
+        )
+    return image
 
 
 def _reported(engine: Engine, image: Image, passes: int, height: int, events: Events) -> Iterator[Array]:

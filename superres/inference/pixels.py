@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from superres.errors import ImageError
-from superres.image import Array, default_white_level
+from superres.image import FLOAT_LIMIT, Array, default_white_level
 
 _CHECKED_ROWS = 256
 
@@ -33,18 +33,27 @@ class ArrayPixels:
         infinity, or a white level that the dtype cannot hold.
         """
         if not isinstance(array, np.ndarray):
-            raise ImageError(f"image is a {type(array).__name__}; "
-                             "expected a numpy array, a torch tensor or a superres.Image")
+            raise ImageError(
+                f"image is a {type(array).__name__}; expected a numpy array, a torch tensor or a superres.Image"
+            )
         if array.ndim not in (2, 3) or (array.ndim == 3 and array.shape[2] != 3):
-            raise ImageError(f"image has shape {array.shape}; expected (H, W) or (H, W, 3)",
-                             hint="convert it to RGB or to a single channel")
+            raise ImageError(
+                f"image has shape {array.shape}; expected (H, W) or (H, W, 3)",
+                hint="convert it to RGB or to a single channel",
+            )
         if array.shape[0] == 0 or array.shape[1] == 0:
             raise ImageError(f"image is empty: shape {array.shape}")
         if array.dtype.newbyteorder("=") not in (np.uint8, np.uint16, np.float32, np.float64):
             raise ImageError(f"image has dtype {array.dtype}; expected uint8, uint16, float32 or float64")
         if array.dtype.kind == "f" and not all(
-                np.isfinite(array[top:top + _CHECKED_ROWS]).all() for top in range(0, array.shape[0], _CHECKED_ROWS)):
+            np.isfinite(array[top : top + _CHECKED_ROWS]).all() for top in range(0, array.shape[0], _CHECKED_ROWS)
+        ):
             raise ImageError("image contains NaN or infinite values", hint="repair or leave out the file")
+        if white_level is None and array.dtype.kind == "f" and array.max() > FLOAT_LIMIT:
+            raise ImageError(
+                f"float image holds values up to {array.max():g}; expected 0 (black) … 1 (white)",
+                hint="divide it by its white, or give white_level, such as 255 or 65535",
+            )
         greatest = default_white_level(array.dtype) if array.dtype.kind == "u" else math.inf
         white = float(white_level) if white_level is not None else default_white_level(array.dtype)
         if not (0 < white <= greatest and math.isfinite(white)):
@@ -57,7 +66,7 @@ class ArrayPixels:
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
         """(1, 3, rows, columns) float32, channels last in memory."""
-        region = self.array[rows[0]:rows[1], columns[0]:columns[1]]
+        region = self.array[rows[0] : rows[1], columns[0] : columns[1]]
         unit = np.ascontiguousarray(region, dtype=np.float32) / np.float32(self.white)
         tensor = torch.from_numpy(unit)
         planes = tensor[:, :, None].expand(-1, -1, 3) if tensor.ndim == 2 else tensor

@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from superres.errors import ImageError
-from superres.image import Array, Image
+from superres.image import FLOAT_LIMIT, Array, Image
 from superres.io.atomic import write_bytes
 from superres.io.header import (
     BMP_SIGNATURE,
@@ -22,10 +22,6 @@ from superres.io.header import (
 
 TIFF_SUFFIXES = (".tif", ".tiff")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".svs", ".png", ".jpg", ".jpeg", ".jpe", ".bmp")
-
-_FLOAT_LIMIT = 10.0
-"""Unit intensities stay near 1, a flat-fielded glint included; 8- or 16-bit values kept as floats do not."""
-
 
 def read_image(path: Path | str, pixel_size_um: float | None = None, white_level: float | None = None) -> Image:
     """Read the first image of a file at its full resolution.
@@ -50,7 +46,7 @@ def read_image(path: Path | str, pixel_size_um: float | None = None, white_level
         pixel_size_um = required_pixel_size_um(header, path.name)
     if white_level is None:
         white_level = header.white_level
-        if white_level is None and pixels.dtype == np.float32 and pixels.max() > _FLOAT_LIMIT:
+        if white_level is None and pixels.dtype == np.float32 and pixels.max() > FLOAT_LIMIT:
             raise ImageError(f"'{path.name}' holds float values up to {pixels.max():g}; expected 0 (black) … 1 (white)",
                              hint="set white_level to the value that means white, such as 255 or 65535")
     return Image(pixels, pixel_size_um, white_level, path.name, header.icc_profile)

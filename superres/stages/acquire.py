@@ -27,6 +27,8 @@ def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
     events.progress(Progress("acquire", 0, 1, f"gathering images from source '{source.name}'"))
     with blamed(source, "while it acquired"):
         acquisition = source.acquire()
+        if not isinstance(acquisition, Acquisition):
+            raise TypeError(f"acquire returned a {type(acquisition).__name__}; expected an Acquisition")
     events.raise_if_cancelled()
     if acquisition.scans and not acquisition.pairs and _in_memory(acquisition):
         write_scan_folder(acquisition, stored)

@@ -105,6 +105,8 @@ def _computed(evaluators: Sequence[Evaluator], what: str) -> tuple[Score, ...]:
     for evaluator in evaluators:
         with blamed(evaluator, f"on {what}"):
             computed = tuple(evaluator.compute())
+            if not all(isinstance(score, Score) for score in computed):
+                raise TypeError("compute returned something else than Scores")
         for score in computed:
             numbers = [score.value] if score.baseline is None else [score.value, score.baseline]
             if not all(math.isfinite(number) for number in numbers):

@@ -71,16 +71,13 @@ def cases(fields: Sequence[TestField], outputs: Path, scale: Fraction, coarse: O
     for field in fields:
         pair = field.pair
         raised = bicubic(pair.coarse.rgb(), scale)
-        yield Case(
-            pair.name,
-            pair.specimen,
-            pair.coarse,
-            read_image(output_path(outputs, pair.name, 1)).rgb(),
-            _rounded(raised, field),
-            np.clip(pair.fine.rgb(), 0.0, 1.0),
-            pair.fine.pixel_size_um,
-            coarse,
-        )
+        prediction = read_image(output_path(outputs, pair.name, 1)).rgb()
+        beside, truth = _rounded(raised, field), np.clip(pair.fine.rgb(), 0.0, 1.0)
+        pixels = pair.coarse.pixels.view()
+        for array in (prediction, beside, truth, pixels):
+            array.setflags(write=False)  # an evaluator that wrote into its case would change the scores of the next
+        given = pair.coarse.with_pixels(pixels)
+        yield Case(pair.name, pair.specimen, given, prediction, beside, truth, pair.fine.pixel_size_um, coarse)
 
 
 def output_path(outputs: Path, name: str, step: int) -> Path:

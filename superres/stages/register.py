@@ -15,7 +15,7 @@ import numpy as np
 
 from superres.api.registrar import Mosaic, PlacedTile, Registrar, Registration
 from superres.api.source import Acquisition, FineField, GroundTruth, Pair, Scan
-from superres.errors import RegistrationError
+from superres.errors import ImageError, RegistrationError, StorageError
 from superres.events import Events, Progress
 from superres.image import Image
 from superres.io.atomic import write_json
@@ -43,6 +43,7 @@ class PairRecord:
     kept: bool
     reason: str = ""
     message: str = ""
+    hint: str = ""
     confidence: float | None = None
     residual_um: float | None = None
     transform: list[list[float]] | None = None
@@ -93,6 +94,8 @@ def register(
         )
         for pair in acquisition.pairs
     ]
+    for ready in acquisition.pairs:
+        _write_pair(folder, ready)
     mosaics: dict[str, dict[str, Any]] = {}
     done = 0
     for scan in acquisition.scans:
@@ -101,6 +104,8 @@ def register(
         try:
             with blamed(registrar, f"while it stitched slide '{scan.slide}'"):
                 mosaic = registrar.assemble(scan.tiles, scan.overlap)
+                if not isinstance(mosaic, Mosaic):
+                    raise TypeError(f"assemble returned a {type(mosaic).__name__}; expected a Mosaic")
         except RegistrationError as error:
             events.note(
                 "register", f"slide '{scan.slide}': {error.message}; its {len(scan.fields)} fields are left out"
@@ -117,6 +122,7 @@ def register(
             records.append(record)
             if pair is not None:
                 pairs.append(pair)
+                _write_pair(folder, pair)
             else:
                 events.note("register", f"field '{record.name}' rejected ({record.reason}): {record.message}")
             done += 1
@@ -125,14 +131,25 @@ def register(
     write_json(folder.path / RECORDS, registration_json(registered, acquisition))
     if not pairs:
         raise _nothing_left(records)
-    for pair in pairs:
-        for kind, image in (("coarse", pair.coarse), ("fine", pair.fine)):
-            write_image(_pair_path(folder, kind, pair.specimen, pair.name), image)
     return registered
 
 
 def load(folder: StageFolder) -> Registered:
-    """What a finished register stage left in its folder."""
+    """What a finished register stage left in its folder.
+
+    Raises StorageError where files of it were changed or removed since.
+    """
+    try:
+        return _load(folder)
+    except (OSError, ValueError, KeyError, TypeError, ImageError) as error:
+        said = error.message if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
+        raise StorageError(
+            f"the registered pairs in '{folder.path}' were changed or removed: {said}",
+            hint="run with --fresh to make them again",
+        ) from error
+
+
+def _load(folder: StageFolder) -> Registered:
     table = json.loads((folder.path / RECORDS).read_text(encoding="utf-8"))
     records = tuple(PairRecord(**row) for row in table["pairs"])
     pairs = tuple(
@@ -175,6 +192,8 @@ def _register_field(
     try:
         with blamed(registrar, f"on field '{fine_field.name}'"):
             registration = registrar.register(fine, mosaic)
+            if not isinstance(registration, Registration):
+                raise TypeError(f"register returned a {type(registration).__name__}; expected a Registration")
         if registration.confidence < min_confidence:
             raise RegistrationError(
                 f"confidence {registration.confidence:.2f} is below {min_confidence:g}",
@@ -239,7 +258,13 @@ def _distance_to_centre_um(tile: PlacedTile, point_um: Points) -> float:
 
 def _rejected(fine_field: FineField, scan: Scan, error: RegistrationError) -> PairRecord:
     return PairRecord(
-        fine_field.name, scan.slide, fine_field.specimen, False, reason=error.reason, message=error.message
+        fine_field.name,
+        scan.slide,
+        fine_field.specimen,
+        False,
+        reason=error.reason,
+        message=error.message,
+        hint=error.hint,
     )
 
 
@@ -262,15 +287,26 @@ def _mosaic_facts(mosaic: Mosaic) -> dict[str, Any]:
 
 
 def _nothing_left(records: Sequence[PairRecord]) -> RegistrationError:
+    """The commonest reason decides what the user is told to do."""
     counts = Counter(record.reason for record in records)
-    listed = ", ".join(f"{count} × {reason}" for reason, count in counts.most_common())
-    first = next((record for record in records), None)
-    detail = f"; for example '{first.name}': {first.message}" if first else ""
+    if not counts:
+        return RegistrationError(
+            "there are no fine fields to register", reason="no-fields", hint="check the pattern of the fine fields"
+        )
+    reason, _ = counts.most_common(1)[0]
+    listed = ", ".join(f"{count} × {name}" for name, count in counts.most_common())
+    example = next(record for record in records if record.reason == reason)
     return RegistrationError(
-        f"none of {len(records)} fine fields could be registered ({listed or 'no fields'}){detail}",
-        reason=counts.most_common(1)[0][0] if counts else "no-fields",
-        hint="check that both folders show the same slide, and the pixel sizes in [source]",
+        f"none of {len(records)} fine fields could be registered ({listed}); for example '{example.name}': "
+        f"{example.message}",
+        reason=reason,
+        hint=example.hint or "check that both folders show the same slide, and the pixel sizes in [source]",
     )
+
+
+def _write_pair(folder: StageFolder, pair: Pair) -> None:
+    for kind, image in (("coarse", pair.coarse), ("fine", pair.fine)):
+        write_image(_pair_path(folder, kind, pair.specimen, pair.name), image)
 
 
 def _pair_path(folder: StageFolder, kind: str, specimen: str, name: str) -> Path:

@@ -39,7 +39,12 @@ class StageFolder:
 
     @property
     def finished(self) -> bool:
-        return (self.path / DONE).is_file()
+        """Whether the stage has finished; a `done.json` that cannot be read counts as none."""
+        try:
+            self.facts()
+        except (OSError, ValueError):
+            return False
+        return True
 
     def finish(self, **facts: Any) -> None:
         write_json(self.path / DONE, facts)

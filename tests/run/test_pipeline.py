@@ -379,3 +379,57 @@ def test_a_registrar_that_breaks_is_named_with_its_field(tmp_path, monkeypatch):
         PluginError, match=r"registrar 'known' failed on field 'drawn-0_f0.*ZeroDivisionError: singular"
     ):
         run(tmp_path / "run")
+
+
+def test_damaged_work_is_said_or_made_again(tmp_path):
+    run(tmp_path / "run", until="register")
+    (done,) = (tmp_path / "run" / "work").glob("register-*/done.json")
+    done.write_text("{")
+    assert run(tmp_path / "run", until="register").stages == ("acquire", "register")
+    next((tmp_path / "run" / "work").glob("register-*/pairs/fine/*/*.tif")).write_bytes(b"cut")
+    with pytest.raises(StorageError, match="changed or removed") as caught:
+        run(tmp_path / "run")
+    assert "--fresh" in caught.value.hint
+
+
+@pytest.mark.parametrize(
+    ("plugin", "method", "result", "message"),
+    [
+        (DrawnSource, "acquire", [], r"source 'drawn' failed while it acquired: TypeError: acquire returned a list"),
+        (
+            KnownRegistrar,
+            "register",
+            None,
+            r"registrar 'known' failed on field .*: TypeError: register returned a NoneType",
+        ),
+        (KnownRegistrar, "assemble", 3, r"registrar 'known' failed while it stitched slide 'drawn-0': TypeError"),
+    ],
+)
+def test_a_plugin_that_returns_something_else_is_named(tmp_path, monkeypatch, plugin, method, result, message):
+    monkeypatch.setattr(plugin, method, lambda self, *given, **more: result)
+    with pytest.raises(PluginError, match=message):
+        run(tmp_path / "run")
+
+
+def test_a_loss_that_breaks_in_training_is_named(tmp_path, monkeypatch):
+    from superres.builtin.losses.mse_gradient import MseGradientLoss
+
+    monkeypatch.setattr(MseGradientLoss, "build", lambda self: 3)
+    with pytest.raises(PluginError, match=r"training model 'rivenson2017' with loss 'mse-gradient' failed"):
+        run(tmp_path / "run")
+
+
+def test_no_evaluator_can_change_what_the_next_one_sees(tmp_path, monkeypatch):
+    from superres.builtin.evaluators.ssim import SsimEvaluator
+
+    def scribbles(self, case):
+        case.prediction[:] = 0
+
+    monkeypatch.setattr(SsimEvaluator, "update", scribbles)
+    with pytest.raises(PluginError, match=r"evaluator 'ssim' failed on field .* read-only"):
+        run(tmp_path / "run")
+
+
+def test_an_unknown_stage_is_said(tmp_path):
+    with pytest.raises(ValueError, match="'traning'"):
+        run(tmp_path / "run", until="traning")
