@@ -103,29 +103,28 @@ def simulate(
 @app.command()
 def upscale(
     image: Annotated[Path, typer.Argument(metavar="INPUT", help="image file", show_default=False)],
-    output: Annotated[Path, typer.Argument(help=".tif or .png to write", show_default=False)],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help=".tif or .png to write", show_default=False)],
     weights: Annotated[Path, typer.Option(help="weights.safetensors of a run", show_default=False)],
     passes: Annotated[int, typer.Option(min=1, max=4, help="feed the output back this many times in all")] = 1,
     engine: Annotated[Literal["auto", "torch", "native", "openvino"], typer.Option(help="what computes")] = "auto",
     precision: Annotated[Literal["exact", "fast"], typer.Option(help="fast: bfloat16 on a CPU")] = "exact",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     pixel_size_um: Annotated[float | None, typer.Option(help="of the input, where the file does not say")] = None,
+    white_level: Annotated[float | None, typer.Option(help="stored value of white, such as 4095 for 12 bits")] = None,
 ) -> None:
     """Super-resolve one image of any size with trained weights."""
     from superres.engine import Engine
-    from superres.upscaling import upscale_file
+    from superres.upscaling import Sampling, upscale_file
 
     loaded = Engine.load(weights, device=device, engine=engine, precision=precision)
     with _console_events() as events:
         events.note("upscale", str(loaded.describe()))
-        upscale_file(loaded, image, output, passes=passes, pixel_size_um=pixel_size_um, events=events)
+        upscale_file(loaded, image, output, Sampling(pixel_size_um, white_level), passes=passes, events=events)
     typer.echo(str(output))
 
 
 @app.command()
-def plugins(
-    ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False
-) -> None:
+def plugins(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
     """List every plug-in and foreign command, where it comes from, and which packages are broken or clash."""
     from superres.catalog import Catalog
 

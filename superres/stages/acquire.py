@@ -31,7 +31,7 @@ def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
             raise TypeError(f"acquire returned a {type(acquisition).__name__}; expected an Acquisition")
     events.raise_if_cancelled()
     if acquisition.scans and not acquisition.pairs and _in_memory(acquisition):
-        write_scan_folder(acquisition, stored)
+        write_scan_folder(acquisition, stored, events)
         acquisition = read_scan_folder(stored, with_truth=True)
     tiles = sum(len(scan.tiles) for scan in acquisition.scans)
     fields = sum(len(scan.fields) for scan in acquisition.scans)

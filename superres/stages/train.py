@@ -11,6 +11,7 @@ from superres.api.model import Model
 from superres.api.source import Acquisition, Pair
 from superres.errors import PluginError, SourceError, SuperresError
 from superres.events import Events, Progress
+from superres.inference.generator import borrowed_generator
 from superres.io.weights import Weights, read_weights, write_weights
 from superres.stages.store import StageFolder
 from superres.training.history import HistoryRow, read_history
@@ -66,7 +67,9 @@ def describe_untrained(
     events.note("train", f"model '{model.name}' is not trainable; training is skipped")
     events.progress(Progress("train", 1, 1, "nothing to train"))
     path = folder.path / WEIGHTS_FILE
-    tensors = {name: tensor.cpu().numpy() for name, tensor in model.build().state_dict().items()}
+    with borrowed_generator():
+        network = model.build()
+    tensors = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
     write_weights(
         path, _weights(model, acquisition, stain_statistics(pair.coarse for pair in pairs), provenance, tensors)
     )

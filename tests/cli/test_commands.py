@@ -223,3 +223,22 @@ def test_a_traceback_is_shown_when_asked_for(superres, tmp_path, monkeypatch):
     monkeypatch.setenv("SUPERRES_TRACEBACK", "1")
     outcome = superres("check", tmp_path / "no.toml")
     assert outcome.status == 2 and outcome.err.startswith("Traceback") and "error: " in outcome.err
+
+
+def test_upscale_never_touches_its_input_and_needs_a_file_name(superres, tmp_path, weights_file):
+    write_image(tmp_path / "in.tif", Image(np.full((20, 20, 3), 7, np.uint8), 0.185))
+    before = (tmp_path / "in.tif").read_bytes()
+    (tmp_path / "folder.tif").mkdir()
+    words = ("upscale", tmp_path / "in.tif")
+    assert_two_lines(superres(*words, tmp_path / "in.tif", "--weights", weights_file), "is the input itself")
+    assert_two_lines(superres(*words, tmp_path / "folder.tif", "--weights", weights_file), "is a folder")
+    assert (tmp_path / "in.tif").read_bytes() == before
+
+
+def test_sixteen_bit_files_of_a_camera_with_fewer_bits_are_asked_about(superres, tmp_path, weights_file, rng):
+    tifffile.imwrite(tmp_path / "in.tif", rng.integers(0, 4096, (20, 20, 3)).astype(np.uint16), photometric="rgb")
+    words = ("upscale", tmp_path / "in.tif", tmp_path / "out.tif", "--weights", weights_file)
+    refused = superres(*words)
+    assert refused.status == 2 and "of 65535" in refused.err and "--white-level 4095" in refused.err
+    assert superres(*words, "--white-level", "4095").status == 0
+    assert read_image(tmp_path / "out.tif").white == 4095

@@ -243,3 +243,11 @@ def test_cancelling(small):
     events.cancel()
     with pytest.raises(Cancelled):
         small(stained(20, 20), events=events)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_floats_in_grey_levels_are_refused_not_taken_for_white(small, dtype):
+    grey_levels = stained(20, 20).astype(dtype)
+    with pytest.raises(ImageError, match=r"up to \d+; expected 0 \(black\)"):
+        small(grey_levels)
+    assert np.abs(small(grey_levels, white_level=255) - small(grey_levels / 255) * 255).max() < 1e-2

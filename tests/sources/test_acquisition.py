@@ -384,3 +384,11 @@ def test_fingerprint_changes_with_files_and_tables(folder, rng):
     seen.add(source.fingerprint())
     (folder / "coarse" / "slide2" / "notes.txt").write_text("no image")
     assert source.fingerprint() in seen and len(seen) == 4
+
+
+def test_names_of_files_found_above_the_folder_are_valid(tmp_path):
+    """Equal stems under a `../` pattern are told apart by their path, which must not begin with dots."""
+    from superres.builtin.sources.files import unique_names
+
+    paths = [tmp_path / "a" / "x.tif", tmp_path / "b" / "x.tif"]
+    assert unique_names(paths, tmp_path / "pipeline") == ("a-x", "b-x")

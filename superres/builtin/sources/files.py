@@ -59,7 +59,7 @@ def unique_names(paths: Sequence[Path], folder: Path) -> tuple[str, ...]:
     """A name for every file: its stem, or where two files share one, its relative path joined by hyphens."""
     stems = [file_stem(path.name) for path in paths]
     count = Counter(stems)
-    return tuple(stem if count[stem] == 1 else file_stem(relative(path, folder)).strip("/").replace("/", "-")
+    return tuple(stem if count[stem] == 1 else file_stem(relative(path, folder)).lstrip("./").replace("/", "-")
                  for path, stem in zip(paths, stems, strict=True))
 
 
