@@ -390,5 +390,5 @@ def test_names_of_files_found_above_the_folder_are_valid(tmp_path):
     """Equal stems under a `../` pattern are told apart by their path, which must not begin with dots."""
     from superres.builtin.sources.files import unique_names
 
-    paths = [tmp_path / "a" / "x.tif", tmp_path / "b" / "x.tif"]
+    paths = [tmp_path / "pipeline" / ".." / name / "x.tif" for name in ("a", "b")]
     assert unique_names(paths, tmp_path / "pipeline") == ("a-x", "b-x")
