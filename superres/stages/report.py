@@ -13,6 +13,7 @@ from superres.api.evaluator import Picture
 from superres.api.source import Acquisition
 from superres.io.images import read_image
 from superres.report.data import (
+    ImageScores,
     PairRow,
     RegistrationView,
     ReportData,
@@ -72,7 +73,7 @@ def report_data(
         specimens=_specimens(records, split),
         summary=evaluation.summary,
         by_specimen=tuple(evaluation.by_specimen.items()),
-        images=evaluation.images,
+        images=tuple(sorted(evaluation.images, key=_goodness)),
         fields=evaluation.fields,
         fields_total=len(evaluation.images),
         self_feeding=tuple(self_feeding),
@@ -123,6 +124,14 @@ def self_feeding_pictures(fields: Sequence[TestField], outputs: Path, passes: in
             )
         )
     return pictures
+
+
+def _goodness(image: ImageScores) -> float:
+    """The first score that has a direction, so that the worst field comes first; fields without one come last."""
+    ranked = next((score for score in image.scores if score.better != "neither"), None)
+    if ranked is None:
+        return float("inf")
+    return -ranked.value if ranked.better == "lower" else ranked.value
 
 
 def _specimens(records: Sequence[PairRecord], split: Split) -> tuple[SpecimenUse, ...]:

@@ -433,3 +433,12 @@ def test_no_evaluator_can_change_what_the_next_one_sees(tmp_path, monkeypatch):
 def test_an_unknown_stage_is_said(tmp_path):
     with pytest.raises(ValueError, match="'traning'"):
         run(tmp_path / "run", until="traning")
+
+
+def test_the_fields_of_the_report_come_worst_first(tmp_path):
+    result = run(tmp_path / "run")
+    images = json.loads((result.folder / "scores.json").read_text())["images"]
+    names = [image["name"] for image in sorted(images, key=lambda image: image["scores"]["ssim"]["model"])]
+    page = (result.folder / "report.html").read_text()
+    table = page[page.index("By field") :]
+    assert [table.index(name) for name in names] == sorted(table.index(name) for name in names)
