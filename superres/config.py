@@ -26,7 +26,7 @@ Fraction01 = Annotated[float, Field(ge=0.0, le=1.0)]
 class Section(BaseModel):
     """A table of the pipeline file: unknown keys are errors."""
 
-    model_config = ConfigDict(extra="forbid", frozen=True)
+    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
 
 
 class RunSection(Section):
@@ -53,11 +53,17 @@ class SplitSection(Section):
         1, description="specimens that choose the best weights: a count, or a list of ids"
     )
 
+    @field_validator("test", "validation", mode="before")
+    @classmethod
+    def _count_or_ids(cls, value: Any) -> Any:
+        """One message at the key itself, where pydantic would give one for each member of the union."""
+        counts = isinstance(value, int) and not isinstance(value, bool) and value >= 0
+        if not counts and not (isinstance(value, list) and all(isinstance(each, str) for each in value)):
+            raise ValueError(f"{value!r} is neither a count >= 0 nor a list of specimen ids")
+        return value
+
     @model_validator(mode="after")
-    def _counts(self) -> SplitSection:
-        for key, value in (("test", self.test), ("validation", self.validation)):
-            if isinstance(value, int) and value < 0:
-                raise ValueError(f"{key} is {value}; expected a count >= 0 or a list of specimen ids")
+    def _apart(self) -> SplitSection:
         if not isinstance(self.test, int) and not isinstance(self.validation, int):
             both = sorted(set(self.test) & set(self.validation))
             if both:
@@ -102,12 +108,6 @@ class TrainSection(Section):
     checkpoint_every: PositiveInt | None = Field(
         None, description="steps between checkpoints; default at each validation"
     )
-
-    @model_validator(mode="after")
-    def _steps_or_epochs(self) -> TrainSection:
-        if self.steps is not None and self.epochs is not None:
-            raise ValueError("steps and epochs are both given; keep one of them")
-        return self
 
 
 class InferSection(Section):

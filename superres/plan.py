@@ -27,6 +27,7 @@ from superres.config import (
     PipelineConfig,
     PluginSection,
     RegisterSection,
+    TrainSection,
     read_toml,
 )
 from superres.errors import ConfigError, PluginError, Problem
@@ -111,8 +112,7 @@ def make_plan(
         builder.plugin("evaluator", each, f"evaluate[{i}]", PluginSection)
         for i, each in enumerate(_tables(tables.get("evaluate"), [{"plugin": name} for name in EVALUATORS]))
     ]
-    if config is not None and model is not None:
-        problems += _patch_problems(config, cast(Model, model))
+    problems += _train_problems(tables.get("train", {}), cast(Model | None, model))
     if config is not None:
         problems += _repeated_evaluators(config)
     if problems or config is None:
@@ -160,16 +160,30 @@ class _Builder:
         except (ValueError, PluginError) as error:
             self.problems.append(Problem(f"{where}.options", str(error)))
             return None
+        # A foreign constructor may raise anything; it is one problem among those of the file.
+        except Exception as error:
+            text = f"{kind} '{name}' of {entry.label} cannot be made: {type(error).__name__}: {error}"
+            self.problems.append(
+                Problem(f"{where}.plugin", text, "mend the plug-in: its constructor must be cheap and safe")
+            )
+            return None
         self.origins[f"{kind} {name}"] = entry.label
         return plugin
 
 
-def _patch_problems(config: PipelineConfig, model: Model) -> list[Problem]:
+def _train_problems(section: Any, model: Model | None) -> list[Problem]:
+    """What single values cannot show.  Read from the raw table, so that a mistake elsewhere does not hide these."""
+    if not isinstance(section, Mapping):
+        return []
     problems = []
+    if section.get("steps") is not None and section.get("epochs") is not None:
+        problems.append(Problem("train", "steps and epochs are both given", "keep one of them"))
+    if model is None:
+        return problems
     multiple = model.geometry.patch_multiple_px
     for key in ("patch_px", "patch_stride_px"):
-        value = getattr(config.train, key)
-        if value is not None and value % multiple:
+        value = section.get(key, TrainSection.model_fields[key].default)
+        if isinstance(value, int) and value % multiple:
             problems.append(
                 Problem(
                     f"train.{key}",

@@ -49,8 +49,13 @@ options = { gradient_weight = -1 }
     with pytest.raises(ConfigError) as caught:
         load_plan(path)
     found = {problem.where: problem for problem in caught.value.problems}
-    assert set(found) == {"run.sead", "source.options.tile_pxx", "model.plugin", "train.patch_px",
-                          "loss[0].options.gradient_weight"}
+    assert set(found) == {
+        "run.sead",
+        "source.options.tile_pxx",
+        "model.plugin",
+        "train.patch_px",
+        "loss[0].options.gradient_weight",
+    }
     assert "did you mean 'seed'" in found["run.sead"].hint
     assert "tile_px" in found["source.options.tile_pxx"].hint
     assert "rivenson2017" in found["model.plugin"].hint
@@ -59,26 +64,38 @@ options = { gradient_weight = -1 }
     assert "5 problems" in message and str(path) in message
 
 
-@pytest.mark.parametrize(("tables", "where", "message"), [
-    ({}, "source", "missing"),
-    ({"source": {}}, "source.plugin", "missing"),
-    ({**SMALL, "train": {"steps": 5, "epochs": 3}}, "train", "steps and epochs"),
-    ({**SMALL, "train": {"patch_px": 41}}, "train.patch_px", "no multiple of 2 coarse px"),
-    ({**SMALL, "train": {"patch_stride_px": 7}}, "train.patch_stride_px", "no multiple of 2 coarse px"),
-    ({**SMALL, "run": {"device": "gpu0"}}, "run.device", "device is 'gpu0'; expected auto, cpu, cuda or cuda:N"),
-    ({**SMALL, "run": {"device": "cuda:"}}, "run.device", "expected auto, cpu, cuda or cuda:N"),
-    ({**SMALL, "evaluate": [{"plugin": "ssim"}, {"plugin": "psnr"}, {"plugin": "ssim"}]}, "evaluate[2].plugin",
-     "'ssim' is evaluate[0] already"),
-    ({**SMALL, "split": {"test": ["a"], "validation": ["a"]}}, "split", "in test and in validation"),
-    ({**SMALL, "split": {"test": -1}}, "split", "-1"),
-    ({**SMALL, "infer": {"precision": "fst"}}, "infer.precision", "exact"),
-    ({**SMALL, "model": {"options": {"up": 1, "down": 2}}}, "model.options", ""),
-    ({**SMALL, "loss": []}, "loss", ""),
-    ({**SMALL, "loss": [{"plugin": "l1", "factor": 0}]}, "loss[0].factor", "greater than 0"),
-    ({**SMALL, "register": {"min_confidence": 2}}, "register.min_confidence", "less than or equal to 1"),
-    ({"source": {"plugin": "simulate", "options": {"scenes": ["${SURELY_UNSET}/a.png"]}}}, "source.options.scenes",
-     "SURELY_UNSET"),
-])
+@pytest.mark.parametrize(
+    ("tables", "where", "message"),
+    [
+        ({}, "source", "missing"),
+        ({"source": {}}, "source.plugin", "missing"),
+        ({**SMALL, "train": {"steps": 5, "epochs": 3}}, "train", "steps and epochs"),
+        ({**SMALL, "train": {"patch_px": 41}}, "train.patch_px", "no multiple of 2 coarse px"),
+        ({**SMALL, "train": {"patch_stride_px": 7}}, "train.patch_stride_px", "no multiple of 2 coarse px"),
+        ({**SMALL, "run": {"device": "gpu0"}}, "run.device", "device is 'gpu0'; expected auto, cpu, cuda or cuda:N"),
+        ({**SMALL, "run": {"device": "cuda:"}}, "run.device", "expected auto, cpu, cuda or cuda:N"),
+        (
+            {**SMALL, "evaluate": [{"plugin": "ssim"}, {"plugin": "psnr"}, {"plugin": "ssim"}]},
+            "evaluate[2].plugin",
+            "'ssim' is evaluate[0] already",
+        ),
+        ({**SMALL, "split": {"test": ["a"], "validation": ["a"]}}, "split", "in test and in validation"),
+        ({**SMALL, "split": {"test": -1}}, "split.test", "-1"),
+        ({**SMALL, "split": {"test": "ihc"}}, "split.test", "list of specimen ids"),
+        ({**SMALL, "train": {"steps": True}}, "train.steps", "integer"),
+        ({**SMALL, "train": {"learning_rate": "1e-3"}}, "train.learning_rate", "number"),
+        ({**SMALL, "infer": {"precision": "fst"}}, "infer.precision", "exact"),
+        ({**SMALL, "model": {"options": {"up": 1, "down": 2}}}, "model.options", ""),
+        ({**SMALL, "loss": []}, "loss", ""),
+        ({**SMALL, "loss": [{"plugin": "l1", "factor": 0}]}, "loss[0].factor", "greater than 0"),
+        ({**SMALL, "register": {"min_confidence": 2}}, "register.min_confidence", "less than or equal to 1"),
+        (
+            {"source": {"plugin": "simulate", "options": {"scenes": ["${SURELY_UNSET}/a.png"]}}},
+            "source.options.scenes",
+            "SURELY_UNSET",
+        ),
+    ],
+)
 def test_each_mistake_has_its_place_and_its_message(tables, where, message):
     found = problems_of(tables)
     places = [place for place in found if place.startswith(where)]
@@ -105,14 +122,26 @@ def test_plan_and_training_ask_for_the_same_multiple(up, down, multiple):
             assert "train.patch_px" in problems_of(tables)
             continue
         geometry = make_plan(tables).model.geometry
-        pair = Pair("p", "s", Image(np.zeros((48, 48, 3), np.uint8), 0.2),
-                    Image(np.zeros((*geometry.output_shape(48, 48), 3), np.uint8), 0.1))
+        pair = Pair(
+            "p",
+            "s",
+            Image(np.zeros((48, 48, 3), np.uint8), 0.2),
+            Image(np.zeros((*geometry.output_shape(48, 48), 3), np.uint8), 0.1),
+        )
         assert len(cut_patches([pair], geometry, patch_px, patch_px)) > 0
 
 
 def test_overrides_take_toml_values_and_bare_words():
-    plan = make_plan(SMALL, overrides=["train.steps=5", "train.schedule=one-cycle", "run.output='runs/a b'",
-                                       "model.options.blocks=2", "source.options.scenes=['builtin:tissue']"])
+    plan = make_plan(
+        SMALL,
+        overrides=[
+            "train.steps=5",
+            "train.schedule=one-cycle",
+            "run.output='runs/a b'",
+            "model.options.blocks=2",
+            "source.options.scenes=['builtin:tissue']",
+        ],
+    )
     assert plan.config.train.steps == 5 and plan.config.train.schedule == "one-cycle"
     assert plan.output.name == "a b" and plan.model.options.blocks == 2
 
@@ -135,8 +164,9 @@ def test_a_wrong_override_is_a_problem_not_a_crash(text):
     assert any(place.startswith("--set") for place in found)
 
 
-@pytest.mark.parametrize(("content", "message"), [("[run\n", "not valid TOML"), (None, "no such file"),
-                                                  (b"\xff\xfe", "cannot be read")])
+@pytest.mark.parametrize(
+    ("content", "message"), [("[run\n", "not valid TOML"), (None, "no such file"), (b"\xff\xfe", "cannot be read")]
+)
 def test_a_file_that_cannot_be_read_says_why(tmp_path, content, message):
     path = tmp_path / "pipeline.toml"
     if content is not None:
@@ -161,3 +191,24 @@ def test_a_resolved_plan_is_a_plan_again():
 def test_relative_paths_start_at_the_pipeline_file(tmp_path):
     plan = make_plan({"source": {"plugin": "acquisition", "options": {"folder": "scan"}}}, base=tmp_path)
     assert plan.source.options.folder == tmp_path / "scan"
+
+
+def test_a_mistake_in_one_section_hides_none_in_another():
+    """Checks over several values must not wait until every single value is right."""
+    found = problems_of(
+        {**SMALL, "run": {"sead": 1}, "train": {"steps": 3, "epochs": 5, "batch_size": 0, "patch_px": 41}}
+    )
+    assert set(found) == {"run.sead", "train.batch_size", "train", "train.patch_px"}
+
+
+def test_a_constructor_that_raises_is_one_problem_among_the_others(monkeypatch):
+    from superres.builtin.losses.l1 import L1Loss
+
+    def raises(self, options=None):
+        raise RuntimeError("no licence")
+
+    monkeypatch.setattr(L1Loss, "__init__", raises)
+    found = problems_of({**SMALL, "loss": [{"plugin": "l1"}], "run": {"sead": 1}})
+    assert (
+        set(found) == {"run.sead", "loss[0].plugin"} and "RuntimeError: no licence" in found["loss[0].plugin"].message
+    )
