@@ -15,6 +15,7 @@ Stage = Literal["acquire", "register", "train", "infer", "evaluate", "report"]
 STAGES: tuple[Stage, ...] = ("acquire", "register", "train", "infer", "evaluate", "report")
 EVALUATORS = ("ssim", "psnr", "difference-map")
 """Evaluators of a pipeline file that lists none."""
+Augment = Literal["none", "flips-and-turns", "flips-turns-and-colours"]
 Precision = Literal["exact", "fast"]
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
@@ -96,8 +97,9 @@ class TrainSection(Section):
     schedule: Literal["constant", "one-cycle"] = Field(
         "constant", description="learning rate over the steps (paper: constant)"
     )
-    augment: Literal["none", "flips-and-turns"] = Field(
-        "none", description="random flips and quarter turns of the patches"
+    augment: Augment = Field(
+        "none", description="random flips and quarter turns of the patches; 'colours' also permutes their channels, "
+        "which makes a network trained on few stains fit others"
     )
     patch_stride_px: int | None = Field(
         None,

@@ -39,7 +39,7 @@ from superres.training.patches import (
     cut_patches,
     default_stride_px,
     patch_order,
-    random_turns,
+    random_changes,
     some_patches,
 )
 from superres.training.schedule import learning_rate, step_count, validation_interval
@@ -62,7 +62,7 @@ _WEIGHTS, _STEP, _VALIDATION, _LOSSES = 3, 4, 6, 7
 class TrainingJob:
     """What to train, on what, and where it is kept.
 
-    losses: with their factors.  seed: of initial weights, patch order and turns.  folder: gets history.csv and
+    losses: with their factors.  seed: of initial weights, patch order and augmentation.  folder: gets history.csv and
     checkpoint.safetensors.  device: "auto", "cpu", "cuda" or "cuda:N".  fingerprint: text that changes with the
     settings and the data; a checkpoint of another one is not resumed.
     """
@@ -210,10 +210,10 @@ class _Training:
         for group in state.optimiser.param_groups:
             group["lr"] = rate
         indices = patch_order(len(self.patches), settings.batch_size, state.step, self.job.seed)
-        turns = random_turns(settings.augment, settings.batch_size, state.step, self.job.seed)
+        changes = random_changes(settings.augment, settings.batch_size, state.step, self.job.seed)
         state.network.train()
         state.optimiser.zero_grad(set_to_none=True)
-        coarse, fine = self.patches.batch(indices.tolist(), turns)
+        coarse, fine = self.patches.batch(indices.tolist(), changes)
         # Buffers (statistics of batches) change in the forward pass, before the weights do.
         state.changing = next(state.network.buffers(), None) is not None
         with self._random(_STEP, state.step):

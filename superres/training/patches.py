@@ -6,22 +6,40 @@ makes a resumed run equal to an uninterrupted one.
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from superres.api.model import Geometry
 from superres.api.source import Pair
+from superres.config import Augment
 from superres.errors import TrainingError
 from superres.image import FloatArray, Image
 
 # Second words of the seeds, so that the streams are independent; the loop has more.
 _ORDER, _AUGMENTATION, _CHOICE = 1, 2, 5
 
-_UNTURNED = (0, False)
+
+
+@dataclass(frozen=True)
+class Change:
+    """What augmentation does to a patch and to its fine partner alike.
+
+    quarters: number of quarter turns.  mirrored: along x, after them.  channels: the order in which red, green and blue
+    are taken.
+    """
+
+    quarters: int = 0
+    mirrored: bool = False
+    channels: tuple[int, ...] = (0, 1, 2)
+
+
+_UNCHANGED = Change()
+_ORDERS = tuple(itertools.permutations(range(3)))
 
 
 @dataclass(frozen=True)
@@ -58,10 +76,10 @@ class PatchSet:
         return f"'{self.pairs[place.pair].name}' ({place.top}, {place.left})"
 
     def batch(self, indices: Sequence[int],
-              turns: Sequence[tuple[int, bool]] | None = None) -> tuple[FloatArray, FloatArray]:
+              changes: Sequence[Change] | None = None) -> tuple[FloatArray, FloatArray]:
         """Coarse (N, p, p, 3) and fine (N, L·p, L·p, 3), float32 in units of white.
 
-        turns: for each patch the number of quarter turns, and whether it is mirrored after them; None for no change.
+        changes: one for each patch; None for none.
         """
         coarse = np.empty((len(indices), self.patch_px, self.patch_px, 3), dtype=np.float32)
         fine = np.empty((len(indices), self.fine_patch_px, self.fine_patch_px, 3), dtype=np.float32)
@@ -69,9 +87,9 @@ class PatchSet:
         for row, index in enumerate(indices):
             place = self.places[index]
             pair = self.pairs[place.pair]
-            turn = _UNTURNED if turns is None else turns[row]
-            _fill(coarse[row], pair.coarse, place.top, place.left, turn)
-            _fill(fine[row], pair.fine, int(scale * place.top), int(scale * place.left), turn)
+            change = _UNCHANGED if changes is None else changes[row]
+            _fill(coarse[row], pair.coarse, place.top, place.left, change)
+            _fill(fine[row], pair.fine, int(scale * place.top), int(scale * place.left), change)
         return coarse, fine
 
 
@@ -138,26 +156,28 @@ def patch_order(count: int, batch_size: int, step: int, seed: int) -> npt.NDArra
     return np.array(chosen, dtype=np.int64)
 
 
-def random_turns(augment: Literal["none", "flips-and-turns"], batch_size: int, step: int,
-                 seed: int) -> list[tuple[int, bool]] | None:
-    """One of the eight symmetries of the square for each patch of a step.
+def random_changes(augment: Augment, batch_size: int, step: int, seed: int) -> list[Change] | None:
+    """For each patch of a step one of the eight symmetries of the square, and with "colours" an order of the channels.
 
-    A patch of even side and its fine partner share their centre, so both turn alike without a shift.
+    A patch of even side and its fine partner share their centre, so both turn alike without a shift.  Another order of
+    the channels is the same section in stains of other colours: the optics do not know which channel is which.
     """
     if augment == "none":
         return None
-    drawn = np.random.default_rng([seed, _AUGMENTATION, step]).integers(0, 8, size=batch_size)
-    return [(int(value) % 4, bool(value >= 4)) for value in drawn]
+    rng = np.random.default_rng([seed, _AUGMENTATION, step])
+    symmetries = rng.integers(0, 8, size=batch_size)
+    orders = rng.integers(0, len(_ORDERS) if augment == "flips-turns-and-colours" else 1, size=batch_size)
+    return [Change(int(symmetry) % 4, bool(symmetry >= 4), _ORDERS[order])
+            for symmetry, order in zip(symmetries, orders, strict=True)]
 
 
-def _fill(target: FloatArray, image: Image, top: int, left: int, turn: tuple[int, bool]) -> None:
+def _fill(target: FloatArray, image: Image, top: int, left: int, change: Change) -> None:
     side = target.shape[0]
     patch: npt.NDArray[Any] = image.pixels[top:top + side, left:left + side]
-    quarters, mirrored = turn
-    patch = np.rot90(patch, quarters)
-    if mirrored:
+    patch = np.rot90(patch, change.quarters)
+    if change.mirrored:
         patch = patch[:, ::-1]
-    target[:] = patch[:, :, None] if patch.ndim == 2 else patch
+    target[:] = patch[:, :, None] if patch.ndim == 2 else patch[:, :, list(change.channels)]
     target /= np.float32(image.white)
 
 

@@ -1,5 +1,6 @@
 """Where patches lie, that coarse and fine belong together, and in which order they come."""
 
+import itertools
 from itertools import pairwise
 
 import numpy as np
@@ -12,11 +13,12 @@ from superres.api.source import Pair
 from superres.errors import TrainingError
 from superres.image import Image
 from superres.training.patches import (
+    Change,
     cut_patches,
     default_stride_px,
     grid_offsets,
     patch_order,
-    random_turns,
+    random_changes,
     some_patches,
 )
 
@@ -57,7 +59,7 @@ def test_a_60_px_patch_of_the_paper_has_150_fine_pixels_at_whole_corners():
 def test_turned_patches_still_belong_together(dtype, white_level):
     pair = doubled(20, 26, dtype, white_level)
     patches = cut_patches([pair], Geometry(2, 1), 8, 5)
-    turns = [(quarters, mirrored) for quarters in range(4) for mirrored in (False, True)]
+    turns = [Change(quarters, mirrored) for quarters in range(4) for mirrored in (False, True)]
     coarse, fine = patches.batch([5] * 8, turns)
     np.testing.assert_array_equal(fine, coarse.repeat(2, axis=1).repeat(2, axis=2))
     assert len({patch.tobytes() for patch in coarse}) == 8, "the eight symmetries of the square"
@@ -70,7 +72,7 @@ def test_turning_agrees_with_the_phase_of_the_paper():
     fine_row = (((np.arange(40) + 0.5) / 2.5 - 0.5) / 20).astype(np.float32)
     pair = Pair("ramp", "s", Image(np.repeat(np.tile(coarse_row, (16, 1))[..., None], 3, 2), 0.185),
                 Image(np.repeat(np.tile(fine_row, (40, 1))[..., None], 3, 2), 0.074))
-    coarse, fine = cut_patches([pair], PAPER, 10, 2).batch([2], [(2, False)])
+    coarse, fine = cut_patches([pair], PAPER, 10, 2).batch([2], [Change(2)])
     positions = (np.arange(25) + 0.5) / 2.5 - 0.5
     expected = np.polyval(np.polyfit(np.arange(10), coarse[0, 3, :, 1], 1), positions)
     np.testing.assert_allclose(fine[0, 7, :, 1], expected, atol=1e-6)
@@ -115,11 +117,22 @@ def test_every_epoch_shows_every_patch_once(count, batch_size, seed):
 def test_order_and_turns_depend_on_seed_and_step():
     assert patch_order(100, 16, 3, seed=1).tolist() != patch_order(100, 16, 3, seed=2).tolist()
     assert patch_order(16, 16, 0, seed=1).tolist() != patch_order(16, 16, 1, seed=1).tolist(), "epochs differ"
-    assert random_turns("none", 4, 0, 0) is None
-    drawn = [turn for step in range(50) for turn in random_turns("flips-and-turns", 16, step, 7)]
-    counts = [drawn.count((quarters, mirrored)) for quarters in range(4) for mirrored in (False, True)]
+    assert random_changes("none", 4, 0, 0) is None
+    drawn = [change for step in range(50) for change in random_changes("flips-and-turns", 16, step, 7)]
+    counts = [drawn.count(Change(quarters, mirrored)) for quarters in range(4) for mirrored in (False, True)]
     # 800 draws of 8: 100 ± 9.4; five standard deviations.
     assert min(counts) > 53 and max(counts) < 147
+
+
+def test_colours_are_permuted_alike_in_both_images_of_a_patch():
+    drawn = {change.channels for step in range(20) for change in random_changes("flips-turns-and-colours", 16, step, 7)}
+    assert drawn == set(itertools.permutations(range(3)))
+    patches = cut_patches([make_pair()], PAPER, 10, 10)
+    plain = patches.batch([0, 1])
+    changed = patches.batch([0, 1], [Change(channels=(2, 0, 1)), Change(channels=(1, 0, 2))])
+    for before, after in zip(plain, changed, strict=True):
+        np.testing.assert_array_equal(after[0], before[0][:, :, [2, 0, 1]])
+        np.testing.assert_array_equal(after[1], before[1][:, :, [1, 0, 2]])
 
 
 def test_default_stride_is_half_a_patch_at_allowed_offsets():
