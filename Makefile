@@ -52,19 +52,18 @@ $(BIN)/python:
 	@echo "== new environment $(VENV), $$($(PYTHON) --version)"
 	@$(PYTHON) -m venv $(VENV)
 
-# --no-compile: compiling thousands of modules that nobody imports took 20 s of the installation's 60.
 # The build tools come first and from constraints.txt too, so that a build is the same everywhere (no build isolation).
 $(INSTALLED): $(BUILD_INPUTS) | $(BIN)/python
 	@echo "== installing the build tools into $(VENV)"
-	@$(PIP) install --no-compile -c constraints.txt setuptools "scikit-build-core[setuptools]" pybind11 cmake ninja
+	@$(PIP) install -c constraints.txt setuptools "scikit-build-core[setuptools]" pybind11 cmake ninja
 	@echo "== installing superres with its dependencies (the first time: several hundred MB, PyTorch most of all)"
-	@$(PIP) install --no-compile -c constraints.txt --no-build-isolation -e ".[test,dev]"
+	@$(PIP) install -c constraints.txt --no-build-isolation -e ".[test,dev]"
 	@$(BIN)/python -c "from superres import native; print('== native module:', native.build_info() or native.reason_unavailable())"
 	@touch $@
 
 $(TEMPLATE_INSTALLED): $(TEMPLATE)/pyproject.toml $(INSTALLED)
 	@echo "== installing the example plug-in package $(TEMPLATE)"
-	@$(PIP) install --no-compile -c constraints.txt --no-build-isolation --no-deps -e $(TEMPLATE)
+	@$(PIP) install -c constraints.txt --no-build-isolation --no-deps -e $(TEMPLATE)
 	@touch $@
 
 clean:

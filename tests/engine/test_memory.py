@@ -45,6 +45,8 @@ def test_memory_grows_with_a_band_not_with_the_image():
     """Whole, 9 Mpx as floats, with 3 input channels and 8 maps before and after a layer, would need 650 MiB more."""
     options = {"base_channels": 8, "blocks": 1, "alpha": 0, "up": 1, "down": 1}
     rows, peak = rows_and_peak_mib(side=3000, bands=-1, options=options, tile_px=128)
+    _, alone = rows_and_peak_mib(side=300, bands=-1, options=options, tile_px=128)
     assert rows == 3000
-    # torch and scipy take 350 MiB, the input 26, a band and a tile under 40.
-    assert peak < 700
+    # What the libraries take differs between machines and cancels; the input takes 26 MiB, a band and a tile under 40,
+    # and torch's allocator keeps about as much again.
+    assert peak - alone < 250
