@@ -2,7 +2,8 @@
 
 import numpy as np
 import pytest
-import torch
+
+from .networks import seeded_network
 
 
 @pytest.fixture
@@ -23,13 +24,4 @@ def stained():
 def seeded():
     """Build a model's network from a seed, with biases that are not zero so that a wrong border would show."""
 
-    def make(model, seed=0):
-        with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(seed)
-            network = model.build().eval()
-            for name, parameter in network.named_parameters():
-                if name.endswith("bias"):
-                    torch.nn.init.normal_(parameter, std=0.05)
-        return network.requires_grad_(False)
-
-    return make
+    return seeded_network

@@ -14,6 +14,7 @@ from pydantic import ValidationError
 from superres.builtin.models.rivenson2017 import Rivenson2017Model, pyramid_channels
 
 from . import twin
+from .networks import seeded_network
 
 # float32 sums over at most 9·62 products a layer, 12 layers deep: rounding grows to a few 1e-7 of the largest value.
 RELATIVE_ROUNDING = 5e-6
@@ -23,16 +24,6 @@ def run(network, image):
     with torch.no_grad():
         output = network(torch.from_numpy(image).permute(2, 0, 1)[None])
     return output[0].permute(1, 2, 0).numpy()
-
-
-def seeded_network(model, seed):
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        network = model.build().eval()
-        for name, parameter in network.named_parameters():
-            if name.endswith("bias"):
-                torch.nn.init.normal_(parameter, std=0.05)
-    return network.requires_grad_(False)
 
 
 @pytest.mark.parametrize(("grow", "count"), [("second", 203_787), ("first", 229_197)])
