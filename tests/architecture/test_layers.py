@@ -17,10 +17,10 @@ LEVELS: dict[str, int] = {
     "plan": 4,
     "stages": 5, "training": 5, "inference": 5, "report": 5,
     "pipeline": 6, "run": 6, "identity": 6, "results": 6, "engine": 6, "upscaling": 6, "diagnosis": 6,
-    "cli": 7, "commands": 7, "console": 7, "testing": 7, "__main__": 7,
+    "cli": 7, "testing": 7, "__main__": 7,
 }
 HEAVY = {"torch", "matplotlib", "zarr", "skimage", "jinja2"}
-CHEAP = {"cli", "commands"}  # what `superres --help` imports
+CHEAP = {"cli"}  # what `superres --help` imports
 PACKAGE = Path(__file__).resolve().parents[2] / "superres"
 SOURCES = sorted(path for path in PACKAGE.rglob("*.py") if path != PACKAGE / "__init__.py")
 

@@ -206,7 +206,7 @@ def test_ctrl_c_while_the_source_acquires_writes_nothing(superres, tmp_path, mon
 
 
 def test_a_long_task_draws_a_bar_at_a_terminal(capsys, monkeypatch):
-    from superres import console
+    from superres.cli import console
     from superres.events import Progress
 
     monkeypatch.setattr(console, "QUIET_SECONDS", 0.0)

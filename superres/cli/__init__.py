@@ -1,0 +1,53 @@
+"""The command line.  Data go to stdout, talk to stderr; wrong use ends with status 2, an `error:` and a `hint:`.
+
+One module a topic; a command imports what it needs inside itself, so that `superres --help` answers at once.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from superres._version import __version__
+from superres.cli.group import CommandGroup
+from superres.cli.inspection import doctor, plugins, schema
+from superres.cli.running import check, run
+from superres.cli.simulation import simulate
+from superres.cli.upscaling import upscale
+
+COMMANDS = (run, check, simulate, upscale, plugins, schema, doctor)
+"""In the order of `superres --help`."""
+
+app = typer.Typer(
+    name="superres",
+    cls=CommandGroup,
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    help="Super-resolution bright-field microscopy after Rivenson et al., Optica 2017.",
+)
+
+
+def _version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"superres {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_version, is_eager=True, help="print the version and leave")
+    ] = False,
+) -> None:
+    """Super-resolution bright-field microscopy after Rivenson et al., Optica 2017."""
+
+
+for _command in COMMANDS:
+    app.command()(_command)
+
+
+def main() -> None:
+    """Entry point of the `superres` command."""
+    app()

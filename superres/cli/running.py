@@ -1,0 +1,41 @@
+"""`superres run` and `superres check`: a pipeline file, carried out or only read."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Literal
+
+import typer
+
+from superres.cli.shared import Overrides, PipelineFile, console_events
+
+StageName = Literal["acquire", "register", "train", "infer", "evaluate", "report"]
+
+
+def run(
+    pipeline: PipelineFile,
+    until: Annotated[StageName, typer.Option(help="stop after this stage")] = "report",
+    resume: Annotated[
+        bool, typer.Option("--resume/--fresh", help="go on where an earlier run stopped, or start anew")
+    ] = True,
+    overrides: Overrides = None,
+) -> None:
+    """Acquire, register, train, super-resolve, evaluate and write the report."""
+    from superres.pipeline import Pipeline
+    from superres.plan import load_plan
+
+    plan = load_plan(pipeline, overrides=overrides or ())
+    with console_events() as events:
+        result = Pipeline(plan, events=events).run(until=until, resume=resume)
+    typer.echo(result.summary())
+
+
+def check(
+    pipeline: PipelineFile,
+    overrides: Overrides = None,
+) -> None:
+    """Find every mistake in a pipeline file and print the resolved plan as JSON, without reading an image."""
+    from superres.plan import load_plan
+
+    plan = load_plan(pipeline, overrides=overrides or ())
+    typer.echo(json.dumps(plan.resolved(), indent=2, ensure_ascii=False))

@@ -1,0 +1,32 @@
+"""`superres upscale`: one image through trained weights."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from superres.cli.shared import console_events
+
+
+def upscale(
+    image: Annotated[Path, typer.Argument(metavar="INPUT", help="image file", show_default=False)],
+    output: Annotated[Path, typer.Argument(metavar="OUTPUT", help=".tif or .png to write", show_default=False)],
+    weights: Annotated[Path, typer.Option(help="weights.safetensors of a run", show_default=False)],
+    passes: Annotated[int, typer.Option(min=1, max=4, help="feed the output back this many times in all")] = 1,
+    engine: Annotated[Literal["auto", "torch", "native", "openvino"], typer.Option(help="what computes")] = "auto",
+    precision: Annotated[Literal["exact", "fast"], typer.Option(help="fast: bfloat16 on a CPU")] = "exact",
+    device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
+    pixel_size_um: Annotated[float | None, typer.Option(help="of the input, where the file does not say")] = None,
+    white_level: Annotated[float | None, typer.Option(help="stored value of white, such as 4095 for 12 bits")] = None,
+) -> None:
+    """Super-resolve one image of any size with trained weights."""
+    from superres.engine import Engine
+    from superres.upscaling import Sampling, upscale_file
+
+    loaded = Engine.load(weights, device=device, engine=engine, precision=precision)
+    with console_events() as events:
+        events.note("upscale", str(loaded.describe()))
+        upscale_file(loaded, image, output, Sampling(pixel_size_um, white_level), passes=passes, events=events)
+    typer.echo(str(output))
