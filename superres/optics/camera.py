@@ -3,6 +3,7 @@ bits."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from typing import Literal
@@ -65,18 +66,31 @@ def integrate_pixels(intensity: FloatArray, pitch_um: float, pixel_um: npt.NDArr
     a turned pixel.  Beyond the border the intensity is continued by reflection.
     Returns the signal, normalised to the pixel's area.
     """
+    def box(y: Reals, x: Reals) -> Reals:
+        return np.asarray(np.sinc(y * pixel_um[0, 0] + x * pixel_um[1, 0])
+                          * np.sinc(y * pixel_um[0, 1] + x * pixel_um[1, 1]))
+
+    return filtered_signal(intensity, pitch_um, box, workers)
+
+
+def filtered_signal(intensity: FloatArray, pitch_um: float, transfer: Callable[[Reals, Reals], Reals],
+                    workers: int = -1) -> PixelSignal:
+    """An intensity after a linear filter, as a function of place.
+
+    intensity: (H, W) or (H, W, 3), samples at pitch_um; reflected at its border.  transfer: real factor at frequencies
+    y, x in cycles/µm (arrays that broadcast).
+    """
     if intensity.ndim == 3:
-        planes = [integrate_pixels(intensity[:, :, channel], pitch_um, pixel_um, workers).coefficients
+        planes = [filtered_signal(intensity[:, :, channel], pitch_um, transfer, workers).coefficients
                   for channel in range(intensity.shape[2])]
         return PixelSignal(np.stack(planes, axis=2), pitch_um)
     frame = Frame.of((intensity.shape[0], intensity.shape[1]), pitch_um, "reflect")
     rows, columns = frame.shape
     y = np.fft.fftfreq(rows, pitch_um)[:, None]
     x = np.fft.rfftfreq(columns, pitch_um)[None, :]
-    box = np.sinc(y * pixel_um[0, 0] + x * pixel_um[1, 0]) * np.sinc(y * pixel_um[0, 1] + x * pixel_um[1, 1])
     spline = _quintic_response(y * pitch_um) * _quintic_response(x * pitch_um)
     spectrum = fft.rfft2(frame.extend(intensity).astype(np.float32), workers=workers)
-    spectrum *= (box / spline).astype(np.float32)
+    spectrum *= (transfer(y, x) / spline).astype(np.float32)
     return PixelSignal(frame.crop(fft.irfft2(spectrum, s=frame.shape, workers=workers)).astype(np.float32), pitch_um)
 
 

@@ -1,0 +1,167 @@
+"""Radially averaged power spectra, and Fourier ring correlation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import fft, ndimage
+
+from superres.errors import ImageError
+
+Reals = npt.NDArray[np.float64]
+Plane = npt.NDArray[np.floating]
+
+FRC_THRESHOLD = 1 / 7
+"""The usual threshold for two halves of one data set: Nieuwenhuizen et al., Nat. Methods 10, 557 (2013)."""
+
+SUCCESSIVE_RINGS = 3
+"""So many rings in a row must lie below: a single one may fall there by chance."""
+
+LEAST_SIDE_PX = 64
+
+
+@dataclass(frozen=True, eq=False)
+class RadialSpectrum:
+    """frequency: centres of the rings, cycles per pixel.  power: mean |F|² of a ring over the window's energy, so that
+    white noise of variance v has power v at every frequency and image size."""
+
+    frequency: Reals
+    power: Reals
+
+
+@dataclass(frozen=True, eq=False)
+class RingCorrelation:
+    """frequency: cycles per pixel of the image as it was given.  correlation: mean of three neighbouring rings.
+    limit: first of three successive rings below the threshold, None if there is none below the highest frequency."""
+
+    frequency: Reals
+    correlation: Reals
+    threshold: float
+    limit: float | None
+
+
+def radial_spectrum(plane: Plane) -> RadialSpectrum:
+    """Power spectrum of an (H, W) image, Hann-windowed, averaged over rings of 1/min(H, W) cycles/px up to 0.5.
+
+    Raises ImageError for a side under 64 px.
+    """
+    _require_size(plane.shape)
+    window = _hann(plane.shape)
+    spectrum = fft.rfft2((plane - plane.mean(dtype=np.float64)) * window)
+    rings, count = _rings(plane.shape)
+    weight = _half_weights(plane.shape)
+    power = np.bincount(rings.ravel(), ((spectrum.real ** 2 + spectrum.imag ** 2) * weight).ravel(), count)
+    numbers = np.bincount(rings.ravel(), np.broadcast_to(weight, rings.shape).ravel(), count)
+    used = slice(1, min(plane.shape) // 2 + 1)
+    frequency = np.arange(count)[used] / min(plane.shape)
+    return RadialSpectrum(frequency, power[used] / np.maximum(numbers[used], 1) / float((window ** 2).sum()))
+
+
+def fourier_ring_correlation(first: Plane, second: Plane, threshold: float = FRC_THRESHOLD) -> RingCorrelation:
+    """How far two images of the same object, with independent noise, agree.
+
+    first, second: (H, W) of one shape, registered.  Hann window, rings of one frequency step, mean of three rings.
+    Raises ImageError for different shapes or a side under 64 px.
+    Source: Saxton & Baumeister, J. Microsc. 127, 127 (1982), doi:10.1111/j.1365-2818.1982.tb00405.x.
+    """
+    if first.shape != second.shape:
+        raise ImageError(f"the two images have shapes {first.shape} and {second.shape}; expected one shape",
+                         hint="crop them to the same field")
+    _require_size(first.shape)
+    window = _hann(first.shape)
+    a, b = (fft.rfft2((plane - plane.mean(dtype=np.float64)) * window) for plane in (first, second))
+    return _correlate(a, b, first.shape, threshold, pixels_per_sample=1)
+
+
+def single_image_correlation(plane: Plane, threshold: float = FRC_THRESHOLD) -> RingCorrelation:
+    """The same from one image, whose even-even and odd-odd pixels are the two halves.
+
+    Their half-pixel shift is taken back as a phase.  Frequencies reach 0.25 cycles/px, half of Nyquist; what lies above
+    is folded into the halves, so an image with detail there gives no meaningful limit.  Noise must be independent
+    between pixels: resampled or denoised images correlate with themselves (`is_camera_noise` tells them).
+    Source of the split: Koho et al., Nat. Commun. 10, 3103 (2019), doi:10.1038/s41467-019-11024-z.
+    """
+    height, width = (side // 2 * 2 for side in plane.shape)
+    first, second = plane[0:height:2, 0:width:2], plane[1:height:2, 1:width:2]
+    _require_size(first.shape)
+    window = _hann(first.shape)
+    a, b = (fft.rfft2((half - half.mean(dtype=np.float64)) * window) for half in (first, second))
+    y, x = fft.fftfreq(first.shape[0])[:, None], fft.rfftfreq(first.shape[1])[None, :]
+    return _correlate(a, b * np.exp(-1j * np.pi * (y + x)), first.shape, threshold, pixels_per_sample=2)
+
+
+def noise_floor(plane: Plane) -> tuple[float, float]:
+    """(standard deviation, flatness) of what fills the corners of the spectrum, beyond every ring.
+
+    An objective passes nothing there on a grid that samples it well, so a camera's own frame has white noise: flatness,
+    the ratio of power at 0.54–0.61 over that at 0.61–0.70 cycles/px, is near 1.  Resampling empties the corners.
+    """
+    _require_size(plane.shape)
+    window = _hann(plane.shape)
+    spectrum = fft.rfft2((plane - plane.mean(dtype=np.float64)) * window)
+    power = (spectrum.real ** 2 + spectrum.imag ** 2) / float((window ** 2).sum())
+    radius = np.hypot(fft.fftfreq(plane.shape[0])[:, None], fft.rfftfreq(plane.shape[1])[None, :])
+    inner, outer = (power[(radius >= low) & (radius < high)].mean() for low, high in ((0.54, 0.61), (0.61, 0.71)))
+    return float(np.sqrt(max(outer, 0.0))), float(inner / outer) if outer > 0 else float("inf")
+
+
+def why_not_camera_noise(plane: Plane, step: float = 0.0) -> str:
+    """Why a single image cannot be split into independent halves, or "".
+
+    plane: (H, W) intensities.  step: distance of stored levels in the same unit (1/255 for 8 bits), 0 for floats.
+    """
+    sd, flatness = noise_floor(plane)
+    rounding = step / np.sqrt(12)
+    # ±25 %: the scatter of the ratio on 64 × 64 px of white noise is 10 % (200 coefficients in each corner band).
+    if not 0.75 <= flatness <= 1.33:
+        return (f"its finest frequencies hold no white noise (power ratio {flatness:.2f}, of a camera frame 1.0 ± 0.3):"
+                " it was resampled, compressed, denoised, or made by a network")
+    if sd <= 1.2 * rounding or sd == 0.0:
+        return ("it holds no noise beyond the rounding of its levels: it was denoised, or made by a network or a "
+                "simulator")
+    return ""
+
+
+def _correlate(a: npt.NDArray[np.complexfloating], b: npt.NDArray[np.complexfloating], shape: Sequence[int],
+               threshold: float, pixels_per_sample: int) -> RingCorrelation:
+    rings, count = _rings(shape)
+    weight = np.broadcast_to(_half_weights(shape), rings.shape).ravel()
+    shared, power_a, power_b = (np.bincount(rings.ravel(), values.ravel() * weight, count) for values in
+                                ((a * b.conj()).real, np.abs(a) ** 2, np.abs(b) ** 2))
+    used = slice(1, min(shape) // 2 + 1)
+    ratio = shared[used] / np.sqrt(np.maximum(power_a[used] * power_b[used], 1e-300))
+    smooth = ndimage.uniform_filter1d(ratio, 3, mode="nearest")
+    frequency = np.arange(count)[used] / min(shape) / pixels_per_sample
+    below = smooth < threshold
+    runs = np.flatnonzero(np.convolve(below, np.ones(SUCCESSIVE_RINGS), "valid") >= SUCCESSIVE_RINGS - 0.5)
+    return RingCorrelation(frequency, smooth, threshold, float(frequency[runs[0]]) if len(runs) else None)
+
+
+def _hann(shape: Sequence[int]) -> Reals:
+    rows, columns = (np.hanning(side + 2)[1:-1] for side in shape[:2])
+    return np.outer(rows, columns)
+
+
+def _rings(shape: Sequence[int]) -> tuple[npt.NDArray[np.intp], int]:
+    """Ring number of every coefficient of a half spectrum, and how many rings there are."""
+    radius = np.hypot(fft.fftfreq(shape[0])[:, None], fft.rfftfreq(shape[1])[None, :]) * min(shape)
+    rings = np.rint(radius).astype(np.intp)
+    return rings, int(rings.max()) + 1
+
+
+def _half_weights(shape: Sequence[int]) -> Reals:
+    """A half spectrum leaves out what its columns stand for twice."""
+    columns = np.full(shape[1] // 2 + 1, 2.0)
+    columns[0] = 1.0
+    if shape[1] % 2 == 0:
+        columns[-1] = 1.0
+    return columns[None, :]
+
+
+def _require_size(shape: Sequence[int]) -> None:
+    if min(shape) < LEAST_SIDE_PX:
+        raise ImageError(f"{shape[0]} × {shape[1]} px are too few for a spectrum; expected at least {LEAST_SIDE_PX} px "
+                         "a side (twice that to split one image)", hint="use a larger field")
