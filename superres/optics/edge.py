@@ -89,7 +89,7 @@ def slanted_edge(plane: npt.NDArray[np.floating], window_px: int = WINDOW_PX) ->
     spectrum = np.abs(np.fft.rfft(spread, padded))
     frequency = np.fft.rfftfreq(padded, 1 / BINS_PER_PX)
     kept = frequency <= 0.5
-    frequency = frequency[kept]
+    frequency = np.asarray(frequency[kept], dtype=np.float64)
     own = np.sinc(2 * frequency / BINS_PER_PX) * np.sinc(frequency / BINS_PER_PX)
     low, high = sorted((float(profile[:8].mean()), float(profile[-8:].mean())))
     transfer = np.asarray(spectrum[kept] / spectrum[0] / own, dtype=np.float64)

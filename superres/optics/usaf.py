@@ -2,8 +2,8 @@
 
 An element is two patterns of three bars, one lying and one standing; a bar is five times as long as wide, so that a
 pattern is a square of 2.5 periods.  Element E of group G has 2^(G + (E − 1)/6) line pairs per millimetre
-(MIL-STD-150A).  Two successive groups share a nest: the even group in the left column (its first element at the bottom right), the odd
-one in the right column; the next nest, four times smaller, stands inside.
+(MIL-STD-150A).  Two successive groups share a nest: the even group in the left column (its first element at the bottom
+right), the odd one in the right column; the next nest, four times smaller, stands inside.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ class TargetSpec:
     """What is drawn.
 
     first_group: of the outermost nest, even.  nests: how many, each four times finer than the one around it.
-    density: optical density of the dark parts (chrome: 3).  positive: dark bars on clear glass, or clear ones in chrome.
+    density: optical density of the dark parts (chrome: 3).  positive: dark bars on clear glass, or clear in chrome.
     margin_um: empty border.  numerals: draw them.  dust: specks of 0.3–1.5 µm density 0.3–1, placed at random.
     only_from: leave out elements coarser than this one (a target that shows its fine groups alone).
     """
