@@ -1,7 +1,5 @@
 """The same scan, directly and from folders in every state that laboratories keep them in, gives the same result."""
 
-import random
-import shutil
 from pathlib import Path
 
 import numpy as np
@@ -10,10 +8,10 @@ import tifffile
 
 import superres
 from superres.builtin.sources.simulate import SimulateSource
-from superres.image import Image
-from superres.io.images import read_image, write_image
+from superres.io.images import read_image
 from superres.plan import make_plan
 from superres.scan_folder import write_scan_folder
+from tests.run.scan_variants import OWN_TABLE, own_table, shuffled, twelve_bits, without_tables
 
 SCENES = {"scenes": ["builtin:tissue:2"], "tissue_px": 560, "tile_px": 128, "field_px": 200, "fields_per_specimen": 3}
 BICUBIC = {
@@ -59,35 +57,19 @@ def test_a_folder_with_positions_gives_the_very_same_pairs(desk, direct):
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
-def without_tables(desk, name, change=lambda path: path.name):
-    """Only the images, under names that `change` gives them."""
-    target = desk / name
-    for path in sorted((desk / "scan").glob("*/*/*.tif")):
-        place = target / path.parent.relative_to(desk / "scan")
-        place.mkdir(parents=True, exist_ok=True)
-        shutil.copy(path, place / change(path))
-    return target
-
-
 def test_without_positions(desk, direct):
-    found = scores(desk / "no-positions-run", acquisition(without_tables(desk, "no-positions")))
+    found = scores(desk / "no-positions-run", acquisition(without_tables(desk / "scan", desk / "no-positions")))
     assert found == pytest.approx(direct, abs=MARGIN)
 
 
 def test_shuffled_names_without_positions(desk, direct):
-    names = random.Random(5).sample(range(10**6), 1000)
-    folder = without_tables(desk, "shuffled", lambda path: f"{names.pop():06d}.tif")
+    folder = shuffled(desk / "scan", desk / "shuffled")
     assert scores(desk / "shuffled-run", acquisition(folder)) == pytest.approx(direct, abs=MARGIN)
 
 
 def test_twelve_bits_in_sixteen(desk, direct):
-    """The same grey levels stored as 12 bits: 255 becomes 4080, which is then what means white."""
-    folder = desk / "twelve"
-    shutil.copytree(desk / "scan", folder)
-    for path in folder.glob("*/*/*.tif"):
-        image = read_image(path)
-        write_image(path, Image(image.pixels.astype(np.uint16) * 16, image.pixel_size_um, 4080.0))
     run_folder = desk / "twelve-run"
+    folder = twelve_bits(desk / "scan", desk / "twelve")
     assert scores(run_folder, acquisition(folder)) == pytest.approx(direct, abs=MARGIN)
     output = read_image(next((run_folder / "outputs").glob("*.tif")))
     assert output.pixels.dtype == np.uint16 and output.white == 4080 and output.pixels.max() <= 4080
@@ -101,18 +83,6 @@ def test_single_channel_images_run_through(desk):
 
 
 def test_a_positions_table_of_ones_own(desk, direct):
-    """Names of one's own, and a table with other columns, as another program would write it."""
-    rows = (desk / "scan" / "positions.csv").read_text().splitlines()
-    header = rows[0].split(",")
-    table = [dict(zip(header, row.split(","), strict=True)) for row in rows[1:]]
-    folder = without_tables(desk, "own-table", lambda path: f"img-{path.name}" if "coarse" in path.parts else path.name)
-    lines = ["file;x_um;y_um"]
-    lines += [
-        f"{Path(row['file']).parent.as_posix()}/img-{Path(row['file']).name};{row['x_um']};{row['y_um']}"
-        for row in table
-    ]
-    (folder / "stage.csv").write_text("\n".join(lines) + "\n")
-    found = scores(
-        desk / "own-table-run", acquisition(folder, positions="csv", positions_csv=str(folder / "stage.csv"))
-    )
-    assert found == pytest.approx(direct, abs=MARGIN)
+    folder = own_table(desk / "scan", desk / "own-table")
+    source = acquisition(folder, positions="csv", positions_csv=str(folder / OWN_TABLE))
+    assert scores(desk / "own-table-run", source) == pytest.approx(direct, abs=MARGIN)
