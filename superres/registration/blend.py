@@ -75,7 +75,7 @@ def read_region(mosaic: Mosaicked, top: int, left: int, height: int, width: int)
     total: FloatArray | None = None
     weights = np.zeros((height, width), dtype=np.float32)
     icc_profile = None
-    for tile in mosaic.tiles:
+    for tile in _by_place(mosaic):
         window = _window(tile.to_mosaic, size_um, (top, left), (height, width), pixel, pixel)
         if window is None:
             continue
@@ -117,7 +117,7 @@ def overview(mosaic: Mosaicked, reduction: int) -> tuple[FloatArray, npt.NDArray
     pixel = mosaic.pixel_size_um * reduction
     total = np.zeros(shape, dtype=np.float32)
     weights = np.zeros(shape, dtype=np.float32)
-    for tile in mosaic.tiles:
+    for tile in _by_place(mosaic):
         raw = tile.image.read()
         window = _window(tile.to_mosaic, raw.size_um, (0, 0), shape, pixel, raw.pixel_size_um)
         if window is None:
@@ -141,6 +141,11 @@ def grey_frame(raw: Image, flat_field: FloatArray | None) -> FloatArray:
         flat = flat_field if flat_field.ndim == 2 else flat_field @ np.asarray(LUMA_WEIGHTS, dtype=np.float32)
         return np.asarray(raw.grey() / flat, dtype=np.float32)
     return np.asarray((raw.unit() / flat_field) @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
+
+
+def _by_place(mosaic: Mosaicked) -> list[Placed]:
+    """Sums of float32 depend on the order in their last bits; the order of files must not show."""
+    return sorted(mosaic.tiles, key=lambda tile: tuple(tile.to_mosaic.matrix[:2, 2]))
 
 
 def _tile_size_um(mosaic: Mosaicked) -> tuple[float, float]:

@@ -30,6 +30,8 @@ MIN_CORRELATION_ANYWHERE = 0.5
 MIN_Z_ANYWHERE = 8.0
 """Measured on 80 pairs of unrelated frames (drawn and real tissue, 256 px): near a nominal place correlations up to
 0.33 and z up to 4.4, anywhere z up to 5.2; true overlaps of 15 % with noise 0.01: above 0.9 and 11."""
+STILL_PX = 1e-5
+"""Shifts are measured until they move by less."""
 BLANK_FRACTION = 0.75
 """Signal power / total power of a band-passed frame whose standard deviation is twice that of its noise."""
 FAINT = 0.1
@@ -147,9 +149,74 @@ def edges_anywhere(frames: Frames, pairs: Sequence[tuple[int, int]], structure: 
 
 
 def sharpen(frames: Frames, edge: Edge, search_px: int = 2) -> Edge:
-    """The same edge with its shift measured at full resolution on frames as they are now (flat-fielded or not)."""
-    found = measure(frames.grey(edge.first), frames.grey(edge.second), edge.shift_px, search_px=search_px)
+    """The same edge with its shift measured at full resolution on frames as they are now (flat-fielded or not).
+
+    To a pixel or so: enough for a first verdict.
+    """
+    found = measure(frames.grey(edge.first), frames.grey(edge.second), edge.shift_px, search_px=search_px, rounds=2)
     return replace(edge, shift_px=found.shift_px, correlation=found.correlation)
+
+
+def final_edges(frames: Frames, edges: Sequence[Edge], origins_px: npt.NDArray[np.float64], groups: Sequence[int],
+                structure: Structure) -> list[Edge]:
+    """The pairs of tiles that lie beside each other at their solved places, measured until they stand still.
+
+    Which pairs these are, which tile of each counts as the first, and what is measured depend on the images alone: not
+    on the order of the tiles, nor on what was known of their places.  groups: number of the connected part of each
+    tile; only pairs inside a part are measured.  Edges that were rejected before, and are not measured again, are kept
+    as they are.
+    """
+    by_pair = {frozenset((edge.first, edge.second)): edge for edge in edges}
+    pairs = [_in_reading_order(pair, origins_px) for pair in nominal_pairs(origins_px, frames.shape_px)
+             if groups[pair[0]] == groups[pair[1]] and not structure.blank[list(pair)].any()]
+    final = []
+    for first, second in sorted(pairs, key=lambda pair: tuple(np.rint(origins_px[list(pair)]).ravel())):
+        earlier = by_pair.pop(frozenset((first, second)), None)
+        if earlier is not None and earlier.verdict == "inconsistent":
+            final.append(earlier)
+            continue
+        apart = origins_px[second] - origins_px[first]
+        start = Edge(first, second, (float(apart[0]), float(apart[1])), 0.0, earlier.z if earlier else 0.0, "accepted")
+        edge = settle(frames, start)
+        if edge.correlation >= MIN_CORRELATION:
+            final.append(edge)
+        elif earlier is not None:
+            final.append(earlier if not earlier.accepted else replace(earlier, verdict="unmatched"))
+    slivers = [edge for edge in by_pair.values() if edge.accepted]
+    rejected = [edge for edge in by_pair.values() if not edge.accepted]
+    return final + [settle(frames, edge) for edge in _bridges(len(frames), final, slivers)] + rejected
+
+
+def settle(frames: Frames, edge: Edge) -> Edge:
+    """The same edge with its shift measured, on frames as they are now, until it stands still.
+
+    From whole pixels on, so that the last digits of an earlier measurement leave no trace.
+    """
+    whole = (float(round(edge.shift_px[0])), float(round(edge.shift_px[1])))
+    found = measure(frames.grey(edge.first), frames.grey(edge.second), whole, limit_px=STILL_PX)
+    return replace(edge, shift_px=found.shift_px, correlation=found.correlation)
+
+
+def _in_reading_order(pair: tuple[int, int], origins_px: npt.NDArray[np.float64]) -> tuple[int, int]:
+    """The upper or left one first."""
+    apart = origins_px[pair[1]] - origins_px[pair[0]]
+    return pair if apart[int(np.argmax(np.abs(apart)))] >= 0 else (pair[1], pair[0])
+
+
+def _bridges(count: int, edges: Sequence[Edge], slivers: Sequence[Edge]) -> list[Edge]:
+    """Those of some further edges that join tiles which the others leave apart, the strongest first."""
+    group = list(range(count))
+
+    def join(edge: Edge) -> bool:
+        first, second = group[edge.first], group[edge.second]
+        if first != second:
+            group[:] = [first if each == second else each for each in group]
+        return first != second
+
+    for edge in edges:
+        if edge.accepted:
+            join(edge)
+    return [edge for edge in sorted(slivers, key=lambda edge: -edge.z * edge.correlation) if join(edge)]
 
 
 def _blank_overlap(frames: Frames, edge: Edge, nominal: npt.NDArray[np.float64], structure: Structure) -> bool:

@@ -14,7 +14,9 @@ from scipy.sparse.linalg import spsolve
 from superres.registration.edges import Edge
 
 Places = npt.NDArray[np.float64]
-ROUNDS = 30
+ROUNDS = 100
+STILL_PX = 1e-8
+"""Places must not depend on the order in which tiles come, as far as that can be had."""
 SCALE_FLOOR_PX = 0.05
 """The robust scale never falls below the error of a single good shift, or the best edges would reject all others."""
 MAX_RESIDUAL_PX = 2.0
@@ -66,8 +68,6 @@ def fit_nominal(nominal: Places, solved: Places) -> npt.NDArray[np.float64]:
     return np.hstack([matrix, (solved.mean(axis=0) - matrix @ nominal.mean(axis=0))[:, None]])
 
 
-
-
 def agreeing(count: int, edges: Sequence[Edge], tolerance_px: float = 4.0) -> list[Edge]:
     """Join tiles by their strongest edges first; edges that contradict what stands already are inconsistent.
 
@@ -115,7 +115,7 @@ def _least_squares(count: int, edges: Sequence[Edge]) -> Places:
         residual = np.hypot(*(matrix @ solved - shifts).T)
         change = float(np.abs(solved - places).max())
         places = solved
-        if change < 1e-5:
+        if change < STILL_PX:
             break
         scale = max(SCALE_FLOOR_PX, 1.4826 * float(np.median(residual)))
         weights = trust / (1 + (residual / (2 * scale)) ** 2)

@@ -15,9 +15,10 @@ from superres.registration.edges import (
     Edge,
     Structure,
     edges_anywhere,
+    final_edges,
     near_edges,
     nominal_pairs,
-    sharpen,
+    settle,
     structure_of,
 )
 from superres.registration.flatfield import estimate_flat_field
@@ -78,13 +79,23 @@ def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float
     else:
         bound_px = max(MIN_BOUND_PX, BOUND * max(frames.shape_px))
         edges = near_edges(frames, nominal_pairs(nominal, frames.shape_px), nominal, bound_px, structure)
-    _, edges = solve(len(frames), edges)
+    places, edges = solve(len(frames), edges)
     _refuse_disconnected(frames, structure, edges, nominal)
+    edges = final_edges(frames, edges, places, _owners(frames, edges), structure)
     frames.flat_field = estimate_flat_field(frames, edges)
     if frames.flat_field is not None:
-        edges = [sharpen(frames, edge) if edge.accepted else edge for edge in edges]
+        edges = [settle(frames, edge) if edge.accepted else edge for edge in edges]
     places, edges = solve(len(frames), edges)
     return _layout(frames, structure, edges, places, nominal, positions_um)
+
+
+def _owners(frames: Frames, edges: Sequence[Edge]) -> list[int]:
+    """The number of the connected part that each tile belongs to."""
+    owner = [0] * len(frames)
+    for number, group in enumerate(components(len(frames), edges)):
+        for tile in group:
+            owner[tile] = number
+    return owner
 
 
 def _compare_all(frames: Frames, structure: Structure) -> list[Edge]:
@@ -94,7 +105,7 @@ def _compare_all(frames: Frames, structure: Structure) -> list[Edge]:
     count = len(frames)
     every = [(a, b) for a in range(count) for b in range(a + 1, count)]
     edges = agreeing(count, edges_anywhere(frames, every, structure))
-    owner = {tile: number for number, group in enumerate(components(count, edges)) for tile in group}
+    owner = _owners(frames, edges)
     between = [(a, b) for a, b in every if owner[a] != owner[b]]
     if between:
         edges = agreeing(count, edges + edges_anywhere(frames, between, structure, 2 * ALL_PAIRS_SIZE_PX))
@@ -142,8 +153,7 @@ def _grid_steps(frames: Frames, structure: Structure, index: Places, default: Pl
 
 def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[Edge], nominal: Places | None) -> None:
     """Raises where structured tiles fall apart although their overlaps show something to match."""
-    groups = components(len(frames), edges)
-    owner = {tile: number for number, group in enumerate(groups) for tile in group}
+    groups, owner = components(len(frames), edges), _owners(frames, edges)
     if nominal is None:
         broken = [group for group in groups if not structure.blank[group].all()]
         if len(broken) > 1:
