@@ -77,6 +77,21 @@ class Mosaic:
             unit = unit / flat
         return raw.with_pixels(unit.astype("float32"), white_level=1.0)
 
+    def frame_holding(self, points_um: npt.ArrayLike) -> int | None:
+        """The linked tile that holds all of some points, (n, 2) in mosaic µm, and whose edges are farthest from them.
+
+        Training pairs are cut from it; None where no single tile holds them.  Decodes nothing.
+        """
+        size_um = np.asarray(self.tile_shape_px) * self.pixel_size_um
+        best: tuple[float, int] | None = None
+        for index, tile in enumerate(self.tiles):
+            if tile.linked:
+                inside = tile.to_mosaic.inverse().apply(points_um)
+                margin = float(min(inside.min(), (size_um - inside).min()))
+                if margin >= 0 and (best is None or margin > best[0]):
+                    best = margin, index
+        return None if best is None else best[1]
+
     def read(self, top: int, left: int, height: int, width: int) -> Image:
         """The region of mosaic pixels [top, top + height) × [left, left + width), blended from the frames at sub-pixel
         places: float32 in units of white, 0 where no tile lies.  Memory is bounded by the region and two frames.
@@ -99,12 +114,18 @@ class Registration:
     transform: coarse µm (frame of the mosaic or image given) → fine µm.  residual_um: the registrar's own estimate of
     its RMS error over the field, in µm.  confidence: 0 (a guess) … 1 (beyond doubt).  details: numbers that explain it
     (correlation, peak ratio, inliers), for registration.json and the report.
+    frame: number of the tile in whose own pixels the place was measured, from which the training pair is then cut: its
+    place in the mosaic cancels.  None: measured in the mosaic.
+    residual_map_um: (n, 4) what the place leaves, block by block, or None: (y, x) of a block's centre in fine µm, and
+    how far, (y, x) in µm, the fine image shows it from where the transform says.
     """
 
     transform: Transform
     residual_um: float
     confidence: float
     details: Mapping[str, float | str] = field(default_factory=dict)
+    frame: int | None = None
+    residual_map_um: npt.NDArray[np.float64] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
         if not 0.0 <= self.confidence <= 1.0:

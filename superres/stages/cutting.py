@@ -49,12 +49,12 @@ def cut_pair(
 ) -> tuple[Pair, Window]:
     """The training pair of a registered field.
 
-    The coarse image is the camera's own pixels: cut from the flat-fielded frame in which the field lies deepest, or,
-    where it lies in no single frame, from the sub-pixel mosaic.  The fine image is resampled once, by cubic spline,
-    onto the grid of pitch coarse/L that starts at the coarse window's corner.  Both are uint16 with white level
-    PAIR_WHITE.  Returns the pair and its window.  Raises RegistrationError: "outside" where no tile shows any of the
-    field, "too-small" where no usable window is left, "too-bright" where more than MAX_CLIPPED of an image exceeds
-    what a pair can hold.
+    The coarse image is the camera's own pixels: cut from the flat-fielded frame that the registrar names, else from the
+    one in which the field lies deepest, or, where it lies in no single frame, from the sub-pixel mosaic.  The fine
+    image is resampled once, by cubic spline, onto the grid of pitch coarse/L that starts at the coarse window's corner.
+    Both are uint16 with white level PAIR_WHITE.  Returns the pair and its window.  Raises RegistrationError: "outside"
+    where no tile shows any of the field, "too-small" where no usable window is left, "too-bright" where more than
+    MAX_CLIPPED of an image exceeds what a pair can hold.
     """
     to_mosaic = registration.transform.inverse()
     window, to_fine = _best_frame(fine, mosaic, registration, scale)
@@ -92,23 +92,17 @@ def cut_pair(
 def _best_frame(
     fine: Image, mosaic: Mosaic, registration: Registration, scale: Fraction
 ) -> tuple[Window | None, Transform]:
-    """The window in the frame whose edges are farthest from the field, if the field lies in a frame at all."""
-    best: tuple[float, Window, Transform] | None = None
-    height_um, width_um = fine.size_um
-    height, width = mosaic.tile_shape_px
-    corners = np.array([(0, 0), (0, width_um), (height_um, 0), (height_um, width_um)])
-    for index, tile in enumerate(mosaic.tiles):
-        if not tile.linked:
-            continue
-        to_fine = tile.to_mosaic.then(registration.transform)
-        corners_px = to_fine.inverse().apply(corners) / mosaic.pixel_size_um
-        margin = float(min(corners_px.min(), height - corners_px[:, 0].max(), width - corners_px[:, 1].max()))
-        if margin < 0 or (best is not None and margin <= best[0]):
-            continue
-        window = _window(fine, to_fine.inverse(), mosaic.pixel_size_um, (height, width), scale, index)
-        if window is not None:
-            best = margin, window, to_fine
-    return (best[1], best[2]) if best else (None, registration.transform)
+    """The window in the frame against which the field was registered, else in the one whose edges are farthest from
+    it, if the field lies in a frame at all; and the map from that frame to the fine image."""
+    frame = registration.frame
+    if frame is None:
+        height_um, width_um = fine.size_um
+        corners = np.array([(0, 0), (0, width_um), (height_um, 0), (height_um, width_um)])
+        frame = mosaic.frame_holding(registration.transform.inverse().apply(corners))
+    if frame is None:
+        return None, registration.transform
+    to_fine = mosaic.tiles[frame].to_mosaic.then(registration.transform)
+    return _window(fine, to_fine.inverse(), mosaic.pixel_size_um, mosaic.tile_shape_px, scale, frame), to_fine
 
 
 def _window(

@@ -76,21 +76,27 @@ def standard(tissue: Slide) -> Placements:
     return sweep(tissue, PaperRegistrar(), 25, 280, (0.01, 0.004))
 
 
-def test_sift_in_the_standard_condition(standard: Placements) -> None:
-    """The project's gate for this stage is a median of 0.08 coarse px."""
-    assert np.median(standard.errors_px) <= 0.05
-    assert np.percentile(standard.errors_px, 95) <= 0.08
+def test_the_default_in_the_standard_condition(standard: Placements) -> None:
+    """The gate of the clean view; fields of 112 coarse px."""
+    assert np.median(standard.errors_px) <= 0.01
+    assert np.percentile(standard.errors_px, 95) <= 0.02
 
 
 def test_no_pixel_convention_is_wrong(standard: Placements) -> None:
     """A half pixel forgotten between two pitches shifts every field alike, by 0.3 px; the mean of 25 scattered by
-    0.02 px on each axis is good to 0.004."""
-    assert np.hypot(*standard.centres_px.mean(axis=0)) <= 0.01
+    0.005 px on each axis is good to 0.001."""
+    assert np.hypot(*standard.centres_px.mean(axis=0)) <= 0.005
+
+
+def test_sift_alone(tissue: Slide) -> None:
+    """What features give without refinement."""
+    found = sweep(tissue, PaperRegistrar(refine="sift"), 8, 280, (0.01, 0.004), seed=3)
+    assert np.percentile(found.errors_px, 95) <= 0.08
 
 
 def test_the_registrar_knows_how_good_it_is(standard: Placements) -> None:
-    """Its residual is within a factor of two of the true error, at the median."""
-    assert 0.5 <= np.median(standard.predicted_px / standard.errors_px) <= 2.0
+    """Its residual, from fits to halves of the field, beside the true error: the gate of the split-half estimate."""
+    assert 0.7 <= np.median(standard.predicted_px / standard.errors_px) <= 1.4
     assert standard.confidences.min() >= 0.8
 
 
@@ -102,7 +108,7 @@ def test_surf_on_clean_images(tissue: Slide) -> None:
 
 
 def test_from_tiles_to_place(cells: Slide) -> None:
-    """Stitching, finding and refining together: p95 0.08 coarse px with vignette, jitter, a turned stage and noise."""
+    """Stitching, finding and refining together: p95 0.05 coarse px with vignette, jitter, a turned stage and noise."""
     registrar = PaperRegistrar()
     tiles, true = cells.scan(2, 2, 256, 0.15, jitter_px=4, rotation_deg=0.3, noise=0.01, vignette=0.1)
     mosaic = registrar.assemble(tiles)
@@ -114,7 +120,7 @@ def test_from_tiles_to_place(cells: Slide) -> None:
         found = registrar.register(fine, mosaic)
         in_mosaic = truth.then(Transform.shift(*offset))
         errors.append(placement_error_px(found.transform.inverse(), in_mosaic, fine, COARSE_UM))
-    assert np.percentile(errors, 95) <= 0.08
+    assert np.percentile(errors, 95) <= 0.05
 
 
 @pytest.mark.parametrize("angle", [-4.8, 4.8])

@@ -57,14 +57,24 @@ def test_a_folder_with_positions_gives_the_very_same_pairs(desk, direct):
     assert all(np.array_equal(ours[name], theirs[name]) for name in ours)
 
 
-def test_without_positions(desk, direct):
+def contents(run_folder):
+    """The pixels of all pairs, whatever they are called."""
+    return sorted(pixels.tobytes() for pixels in pairs_of(run_folder).values())
+
+
+def test_without_positions_the_pairs_are_the_very_same(desk, direct):
+    """Places are measured in the camera's own pixels and until they stand still, wherever the search began."""
     found = scores(desk / "no-positions-run", acquisition(without_tables(desk / "scan", desk / "no-positions")))
-    assert found == pytest.approx(direct, abs=MARGIN)
+    assert found == direct
+    assert contents(desk / "no-positions-run") == contents(desk / "direct")
 
 
 def test_shuffled_names_without_positions(desk, direct):
-    folder = shuffled(desk / "scan", desk / "shuffled")
-    assert scores(desk / "shuffled-run", acquisition(folder)) == pytest.approx(direct, abs=MARGIN)
+    found = scores(desk / "shuffled-run", acquisition(shuffled(desk / "scan", desk / "shuffled")))
+    assert found == pytest.approx(direct, abs=1e-6)
+    ours, theirs = contents(desk / "shuffled-run"), contents(desk / "direct")
+    # A shift of exactly half a pixel between tiles may round either way: then a pair differs by a few units.
+    assert sum(a == b for a, b in zip(ours, theirs, strict=True)) >= 0.8 * len(theirs)
 
 
 def test_twelve_bits_in_sixteen(desk, direct):

@@ -4,62 +4,59 @@ from __future__ import annotations
 
 import threading
 from dataclasses import dataclass
-from fractions import Fraction
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
-from pydantic import Field
+from pydantic import Field as Option
 
 from superres.api import Mosaic, PluginOptions, Registrar, Registration
+from superres.builtin.registrars.fields import MIN_FIELD_PX, Context, Field, Refine, prepare
+from superres.builtin.registrars.refinement import MARGIN_PX, Sharpened, region, sharpen
 from superres.errors import RegistrationError
-from superres.image import FloatArray, Image
-from superres.registration.blend import overview
+from superres.image import Image
 from superres.registration.diagnose import Limits, fit_features, refuse, refuse_mirrored
-from superres.registration.features import Features, detect, smooth
-from superres.registration.find import Found, aligned_correlation, locate, reduction_for
-from superres.registration.shifts import signal_fraction
+from superres.registration.features import Method, detect, smooth
+from superres.registration.find import Found, aligned_correlation
 from superres.registration.similarity import Fit, expected_error_um
-from superres.resample import bicubic
 from superres.transform import Transform
 
-MIN_FIELD_PX = 24
-MIN_SIGNAL = 0.75
-"""Signal power / total power of a band-passed field whose standard deviation is twice that of its noise."""
 CONTEXT_SIZE_PX = 2000
 """The whole mosaic is searched for features at no more than this many pixels a side: SIFT takes about 160 bytes a
 pixel."""
-CONTEXT_FEATURES = 30000
-MARGIN_PX = 24
 REPEATED_CORRELATION = 0.6
 """Two places that both correlate this well show a repeated pattern; a field that is not there stays below."""
+UNREFINED_TRUST = 0.7
+"""A place whose refinement was not believed: the features' place is kept, with this share of its confidence."""
 
 
 class PaperRegistrar(Registrar):
-    """Normalised cross-correlation finds the field in the mosaic; SIFT or SURF features refine it."""
+    """Normalised cross-correlation finds the field in the mosaic, features confirm it, Gauss-Newton (or the features)
+    refines it."""
 
     name = "paper"
-    summary = "the paper's chain: stitch, find by normalised cross-correlation, refine by features"
+    summary = "the paper's chain: stitch, find by normalised cross-correlation, refine"
 
     class Options(PluginOptions):
-        refine: Literal["sift", "surf"] = Field("sift", description=(
-            "features that give the final place: SIFT, or the paper's SURF"))
-        max_rotation_deg: float = Field(5.0, ge=0, le=180, description=(
+        refine: Refine = Option("icgn", description=(
+            "what gives the final place: Gauss-Newton on filtered images after SIFT features (icgn), SIFT features "
+            "alone, or the paper's SURF (patent notice: US 8,165,401)"))
+        max_rotation_deg: float = Option(5.0, ge=0, le=180, description=(
             "largest rotation of a field against the scan, in degrees"))
-        max_scale_error: float = Field(0.05, gt=0, le=0.5, description=(
+        max_scale_error: float = Option(0.05, gt=0, le=0.5, description=(
             "largest deviation of the measured scale from that of the pixel sizes, as a fraction"))
-        flip: Literal["none", "x", "y"] = Field("none", description=(
+        flip: Literal["none", "x", "y"] = Option("none", description=(
             "mirror fine fields along this axis before matching, for a camera behind an odd number of mirrors"))
-        max_peak_ratio: float = Field(0.75, gt=0, lt=1, description=(
+        max_peak_ratio: float = Option(0.75, gt=0, lt=1, description=(
             "largest second / first correlation peak of a place that counts as found"))
-        min_z: float = Field(9.0, gt=0, description=(
+        min_z: float = Option(9.0, gt=0, description=(
             "least height of the correlation peak above the median, in median absolute deviations"))
-        min_inliers: int = Field(15, ge=6, description="least number of matching features that confirm a place")
+        min_inliers: int = Option(15, ge=6, description="least number of matching features that confirm a place")
 
     def __init__(self, options: PluginOptions | None = None, **values: Any) -> None:
         super().__init__(options, **values)
-        self._contexts: WeakKeyDictionary[Mosaic, _Context] = WeakKeyDictionary()
+        self._contexts: WeakKeyDictionary[Mosaic, Context] = WeakKeyDictionary()
         self._lock = threading.Lock()
 
     def register(self, fine: Image, coarse: Mosaic | Image, guess: Transform | None = None) -> Registration:
@@ -71,9 +68,9 @@ class PaperRegistrar(Registrar):
         Reasons: "blank", "too-few-features", "not-found", "ambiguous", "mirrored", "magnification", "rotation".
         """
         mosaic = coarse if isinstance(coarse, Mosaic) else Mosaic.of(coarse)
-        field = self._prepare(fine, mosaic.pixel_size_um)
+        field = prepare(fine, mosaic.pixel_size_um, self.options.flip, self._method, self._upright)
         if guess is not None:
-            placed = self._refine(field, mosaic, _centre_px(field, mosaic, guess.inverse()))
+            placed = self._confirm(field, mosaic, field.centre_px(mosaic, guess.inverse()))
             if placed is not None:
                 return self._result(field, mosaic, placed, "guess")
         context = self._context(mosaic)
@@ -83,7 +80,7 @@ class PaperRegistrar(Registrar):
             turned = context.find(field, mosaic, self._rotations())
             found = turned if turned.correlation > found.correlation or self._accepts(turned) else found
         if self._accepts(found):
-            placed = self._refine(field, mosaic, found.centre_px)
+            placed = self._confirm(field, mosaic, found.centre_px)
             if placed is not None:
                 return self._result(field, mosaic, placed, found)
         elif found.correlation >= REPEATED_CORRELATION and found.z >= self.options.min_z:
@@ -107,37 +104,17 @@ class PaperRegistrar(Registrar):
     def _accepts(self, found: Found) -> bool:
         return found.accepted(self.options.max_peak_ratio, self.options.min_z)
 
-    def _prepare(self, fine: Image, coarse_pixel_um: float) -> _Field:
-        grey = fine.grey()
-        signal, strength = signal_fraction(grey)
-        if signal < MIN_SIGNAL or strength == 0:
-            raise RegistrationError(
-                f"field '{fine.name}' shows no structure: {100 * max(0.0, signal):.0f} % of its fine contrast is "
-                f"signal, expected at least {100 * MIN_SIGNAL:.0f} %", reason="blank",
-                hint="leave the field out, or check focus and exposure")
-        flip = Transform.identity()
-        if self.options.flip != "none":
-            axis = 1 if self.options.flip == "x" else 0
-            grey = np.ascontiguousarray(np.flip(grey, axis))
-            matrix = np.eye(3)
-            matrix[axis, axis], matrix[axis, 2] = -1.0, fine.size_um[axis]
-            flip = Transform(matrix)
-        scale = Fraction(fine.pixel_size_um / coarse_pixel_um).limit_denominator(64)
-        template = bicubic(grey, scale)
-        if min(template.shape) < MIN_FIELD_PX:
-            raise RegistrationError(
-                f"field '{fine.name}' covers {template.shape[0]} × {template.shape[1]} coarse pixels; expected "
-                f"at least {MIN_FIELD_PX} × {MIN_FIELD_PX}", reason="too-few-features",
-                hint="take larger fields, or check the pixel sizes")
-        features = detect(self.options.refine, smooth(template), upright=self._upright)
-        return _Field(fine, template, fine.pixel_size_um / float(scale), flip, features)
+    @property
+    def _method(self) -> Method:
+        """The features that confirm a place, and give it where nothing refines it."""
+        return "surf" if self.options.refine == "surf" else "sift"
 
     @property
     def _upright(self) -> bool:
         """Upright SURF is sharper but blind beyond 15 degrees; SIFT finds its own directions."""
         return bool(self.options.max_rotation_deg <= 15)
 
-    def _refine(self, field: _Field, mosaic: Mosaic, centre_px: tuple[float, float]) -> _Placed | None:
+    def _confirm(self, field: Field, mosaic: Mosaic, centre_px: tuple[float, float]) -> _Placed | None:
         """Fit features around a centre; None where too few agree.
 
         Raises RegistrationError ("magnification", "rotation") where enough agree on a similarity beyond the limits.
@@ -148,29 +125,26 @@ class PaperRegistrar(Registrar):
         right = min(mosaic.shape_px[1], int(np.ceil(centre_px[1] + reach)))
         if bottom - top < MIN_FIELD_PX or right - left < MIN_FIELD_PX:
             return None
-        region = mosaic.read(top, left, bottom - top, right - left).grey()
-        covered = mosaic.covered(top, left, bottom - top, right - left)
+        shown, covered = region(mosaic, top, left, bottom - top, right - left)
         if not covered.any():
             return None
-        if not covered.all():
-            region = np.where(covered, region, np.float32(np.median(region[covered])))
         pixel = mosaic.pixel_size_um
-        features = detect(self.options.refine, smooth(region), upright=self._upright)
+        features = detect(self._method, smooth(shown), upright=self._upright)
         fit, points = fit_features(field.features, features, field.pixel_um, pixel)
         if fit is None or fit.count < self.options.min_inliers:
             return None
         if not self._limits.holds(fit.transform):
-            raise refuse(field.image.name, fit, self._limits, pixel / field.image.pixel_size_um)
+            raise refuse(field.name, fit, self._limits, pixel / field.image.pixel_size_um)
         to_region = fit.transform
-        correlation = aligned_correlation(field.template, region, to_region, field.pixel_um, pixel)
+        correlation = aligned_correlation(field.template, shown, to_region, field.pixel_um, pixel)
         whole = to_region.then(Transform.shift(top * pixel, left * pixel))
         return _Placed(whole, fit, points[fit.inliers], correlation)
 
-    def _context(self, mosaic: Mosaic) -> _Context:
+    def _context(self, mosaic: Mosaic) -> Context:
         with self._lock:
-            return self._contexts.setdefault(mosaic, _Context())
+            return self._contexts.setdefault(mosaic, Context())
 
-    def _search_everywhere(self, field: _Field, mosaic: Mosaic, context: _Context, found: Found) -> Registration:
+    def _search_everywhere(self, field: Field, mosaic: Mosaic, context: Context, found: Found) -> Registration:
         """Match features with the whole mosaic: to rescue a field that correlation missed, or to say what is wrong
         with it."""
         reduction = max(1, -(-max(mosaic.shape_px) // CONTEXT_SIZE_PX))
@@ -181,62 +155,62 @@ class PaperRegistrar(Registrar):
         fit, _ = fit_features(own, scene, field.pixel_um, pixel)
         if fit is not None and fit.count >= limits.min_inliers:
             if not limits.holds(fit.transform):
-                raise refuse(field.image.name, fit, limits, mosaic.pixel_size_um / field.image.pixel_size_um)
-            placed = self._refine(field, mosaic, _centre_px(field, mosaic, fit.transform))
+                raise refuse(field.name, fit, limits, mosaic.pixel_size_um / field.image.pixel_size_um)
+            placed = self._confirm(field, mosaic, field.centre_px(mosaic, fit.transform))
             if placed is not None:
                 return self._result(field, mosaic, placed, "features")
         mirrored = np.ascontiguousarray(field.template[:, ::-1])
         reflected, _ = fit_features(detect("sift", smooth(mirrored), upright=False), scene, field.pixel_um, pixel)
         if reflected is not None and reflected.count >= limits.min_inliers:
-            raise refuse_mirrored(field.image.name, reflected)
+            raise refuse_mirrored(field.name, reflected)
         count = 0 if fit is None else fit.count
         if self._accepts(found):
             raise RegistrationError(
-                f"field '{field.image.name}' correlates ({found.correlation:.2f}, z {found.z:.1f}) but only {count} of "
+                f"field '{field.name}' correlates ({found.correlation:.2f}, z {found.z:.1f}) but only {count} of "
                 f"its features confirm the place; expected at least {limits.min_inliers}", reason="too-few-features",
                 hint="take larger or sharper fields, or lower min_inliers")
         raise RegistrationError(
-            f"field '{field.image.name}' is not in the scan: best correlation {found.correlation:.2f} with second / "
+            f"field '{field.name}' is not in the scan: best correlation {found.correlation:.2f} with second / "
             f"first peak {found.ratio:.2f} (at most {self.options.max_peak_ratio:g} expected) and z {found.z:.1f} "
             f"(at least {self.options.min_z:g} expected), {count} matching features", reason="not-found",
             hint="check that the field is of this slide, in focus, and inside the coarse scan")
 
-    def _result(self, field: _Field, mosaic: Mosaic, placed: _Placed, found: Found | str) -> Registration:
+    def _result(self, field: Field, mosaic: Mosaic, placed: _Placed, found: Found | str) -> Registration:
         """found: the correlation peak that led here, or in a word what else did.
 
         Confidence is 1 − exp(−inliers / 20), so 0.53 for the least 15 and 0.92 for the 51 of the weakest correct field
         of the registration study; less where the aligned images correlate below 0.4 or the place is good to no more
-        than half a pixel.
+        than half a pixel, or its refinement was not believed.
         """
-        residual = expected_error_um(placed.points_um, placed.fit.residual_um, field.image.size_um)
         details: dict[str, float | str] = {
             "refine": self.options.refine, "inliers": float(placed.fit.count),
             "matches": float(len(placed.fit.inliers)), "aligned correlation": round(placed.correlation, 4),
-            "rotation (degrees)": round(placed.transform.rotation_deg, 4),
-            "scale": round(placed.transform.scale, 6), "inlier residual (µm)": round(placed.fit.residual_um, 5)}
+            "inlier residual (µm)": round(placed.fit.residual_um, 5)}
         confidence = 1 - float(np.exp(-placed.fit.count / 20))
         confidence *= float(np.clip(placed.correlation / 0.4, 0, 1))
+        transform, frame, residual_map = placed.transform, None, None
+        residual = expected_error_um(placed.points_um, placed.fit.residual_um, field.image.size_um)
+        if self.options.refine == "icgn":
+            sharpened = sharpen(field, mosaic, placed.transform)
+            if isinstance(sharpened, str):
+                details["refinement refused"] = sharpened
+                confidence *= UNREFINED_TRUST
+            else:
+                transform, frame, residual = sharpened.transform, sharpened.frame, sharpened.error_um
+                residual_map = _residual_map(field, sharpened)
+                details |= {"refinement moved (coarse px)": round(sharpened.moved_px, 4),
+                            "split-half error (coarse px)": round(sharpened.split_half_px, 5),
+                            "refined correlation": round(sharpened.correlation, 4)}
         if residual > 0.5 * mosaic.pixel_size_um:
             confidence *= 0.5
+        details |= {"rotation (degrees)": round(transform.rotation_deg, 4), "scale": round(transform.scale, 6)}
         if isinstance(found, str):
             details["found by"] = found
         else:
             details |= {"found by": "correlation", "correlation": round(found.correlation, 4),
                         "peak ratio": round(found.ratio, 4), "z": round(found.z, 2)}
-        to_fine = placed.transform.inverse().then(field.flip)
-        return Registration(to_fine, residual, float(np.clip(confidence, 0, 1)), details)
-
-
-@dataclass(frozen=True, eq=False)
-class _Field:
-    """A fine field at the coarse pitch.  pixel_um: pitch of the template.  flip: (mirrored) field µm → fine µm, its own
-    inverse.  features: of the smoothed template."""
-
-    image: Image
-    template: FloatArray
-    pixel_um: float
-    flip: Transform
-    features: Features
+        to_fine = transform.inverse().then(field.flip)
+        return Registration(to_fine, residual, float(np.clip(confidence, 0, 1)), details, frame, residual_map)
 
 
 @dataclass(frozen=True, eq=False)
@@ -250,39 +224,12 @@ class _Placed:
     correlation: float
 
 
-class _Context:
-    """What all fields of one mosaic share: its overviews, and the features of the whole.
+def _residual_map(field: Field, sharpened: Sharpened) -> npt.NDArray[np.float64]:
+    """Registration.residual_map_um of the blocks of a field.
 
-    It does not hold the mosaic, whose weak reference is its key.
+    A block that the scene shows away from its place is shown by the fine image the other way from where the transform
+    puts the scene's content.
     """
-
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._views: dict[int, tuple[FloatArray, npt.NDArray[np.bool_]]] = {}
-        self._features: dict[int, Features] = {}
-
-    def view(self, mosaic: Mosaic, reduction: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-        with self._lock:
-            if reduction not in self._views:
-                self._views[reduction] = overview(mosaic, reduction)
-            return self._views[reduction]
-
-    def find(self, field: _Field, mosaic: Mosaic, rotations_deg: tuple[float, ...]) -> Found:
-        reduction = reduction_for((field.template.shape[0], field.template.shape[1]))
-        scene, covered = self.view(mosaic, reduction)
-        return locate(field.template, scene, covered, reduction, rotations_deg)
-
-    def features(self, mosaic: Mosaic, reduction: int) -> Features:
-        scene, covered = self.view(mosaic, reduction)
-        with self._lock:
-            if reduction not in self._features:
-                filled = np.where(covered, scene, np.float32(np.median(scene[covered])))
-                self._features[reduction] = detect("sift", smooth(filled), upright=False, limit=CONTEXT_FEATURES)
-            return self._features[reduction]
-
-
-def _centre_px(field: _Field, mosaic: Mosaic, to_mosaic: Transform) -> tuple[float, float]:
-    """Where the centre of the template lies in the mosaic, in pixels."""
-    half = np.asarray(field.template.shape) * field.pixel_um / 2
-    centre = to_mosaic.apply(half) / mosaic.pixel_size_um
-    return float(centre[0]), float(centre[1])
+    blocks = sharpened.blocks
+    places = field.flip.apply(blocks.places_px * field.pixel_um)
+    return np.hstack([places, -blocks.shifts_px * field.pixel_um @ field.flip.matrix[:2, :2].T])
