@@ -12,16 +12,17 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 import numpy as np
-from pydantic import Field, ValidationInfo, field_validator, model_validator
+from pydantic import Field, ValidationError, ValidationInfo, field_validator, model_validator
 
 from superres.api.plugin import PluginOptions, ResolvedPath, resolve_pattern
-from superres.api.source import Acquisition, GroundTruth, Scan, Source
+from superres.api.source import Acquisition, GroundTruth, Pair, Scan, Source
+from superres.builtin.sources.conditions import Ranges, Varied, check_ranges, draw_conditions
 from superres.builtin.sources.scan_layout import Positions, ScanPlan, Section
 from superres.builtin.sources.scenes import BUILTIN, Scene, SceneRules, check_builtin, find_scenes, read_scene
-from superres.builtin.sources.virtual_scan import Microscope, Objective, scan_section
+from superres.builtin.sources.virtual_scan import Microscope, Objective, image_pair, scan_section, whole_scale
 from superres.errors import SourceError
 from superres.optics import Optics
 from superres.optics.camera import CameraSettings
@@ -97,6 +98,13 @@ class SimulateSource(Source):
         positions: Positions = Field("nominal", description=(
             "what is known of a frame: 'exact' place, the 'nominal' place without jitter, only its row and column in "
             "the 'grid', or 'none'"))
+        visits: int = Field(1, ge=1, le=100, description="how often every scene is scanned")
+        vary: Ranges = Field({}, description=(
+            "ranges from which each visit draws its conditions, such as { coarse_defocus_um = [-0.3, 0.3] }; may hold "
+            + ", ".join(get_args(Varied))))
+        give: Literal["scans", "pairs"] = Field("scans", description=(
+            "'scans': frames, fields and everything that makes registration necessary; 'pairs': one exact pair of each "
+            "whole scene, as a perfect registration would leave it, to train on much tissue in little time"))
         seed: int = Field(0, ge=0, description="of everything random: noise, jitter, places, drawn sections")
 
         @field_validator("scenes")
@@ -121,6 +129,17 @@ class SimulateSource(Source):
             if self.fine_pixel_size_um > self.coarse_pixel_size_um:
                 raise ValueError(f"fine_pixel_size_um {self.fine_pixel_size_um:g} is larger than coarse_pixel_size_um "
                                  f"{self.coarse_pixel_size_um:g}; expected the fine pixels to be the smaller ones")
+            check_ranges(self.vary)
+            for end in (0, 1) if self.vary else ():
+                values = {str(name): ends[end] for name, ends in self.vary.items()}
+                try:  # the rules above and those of the options themselves hold at both ends
+                    type(self).model_validate({**self.model_dump(exclude={"vary"}), **values})
+                except ValidationError as error:
+                    first = error.errors()[0]
+                    where = f".{first['loc'][0]}" if first["loc"] else ""
+                    raise ValueError(f"vary{where}: {first['msg'].removeprefix('Value error, ')}") from None
+            if self.give == "pairs":
+                whole_scale(self.coarse_pixel_size_um / self.fine_pixel_size_um)
             return self
 
     def acquire(self) -> Acquisition:
@@ -130,25 +149,37 @@ class SimulateSource(Source):
         """
         scenes = find_scenes(self._rules())
         slides = _slide_names(scenes)
-        microscope = self._microscope()
+        microscope = _microscope(self.options)
         scans: list[Scan] = []
+        pairs: list[Pair] = []
         tiles: dict[tuple[str, str], Transform] = {}
         fields: dict[tuple[str, str], Transform] = {}
         origins: dict[str, str] = {}
         for row, (scene, slide) in enumerate(zip(scenes, slides, strict=True)):
-            section = Section(slide, scene.specimen, read_scene(scene, self._rules()), self.options.scene_pixel_size_um)
-            scanned = scan_section(section, microscope, np.random.default_rng([self.options.seed, row]))
-            scans.append(scanned.scan)
-            tiles.update({(slide, name): place for name, place in scanned.tiles.items()})
-            fields.update({(slide, name): place for name, place in scanned.fields.items()})
-            height, width = section.transmittance.shape[:2]
+            transmittance = read_scene(scene, self._rules())
+            for visit in range(self.options.visits):
+                conditions = draw_conditions(self.options.vary, self.options.seed, row, visit)
+                options = self.options.model_copy(update=conditions)
+                name = slide if self.options.visits == 1 else f"{slide}-visit{visit + 1}"
+                section = Section(name, scene.specimen, transmittance, options.scene_pixel_size_um)
+                rng = np.random.default_rng([options.seed, row, visit])
+                if options.give == "pairs":
+                    pairs.append(image_pair(section, _microscope(options), rng))
+                else:
+                    scanned = scan_section(section, _microscope(options), rng)
+                    scans.append(scanned.scan)
+                    tiles.update({(name, tile): place for tile, place in scanned.tiles.items()})
+                    fields.update({(name, field): place for field, place in scanned.fields.items()})
+                if conditions:
+                    origins[f"conditions {name}"] = ", ".join(f"{key} {value:.4g}" for key, value in conditions.items())
+            height, width = transmittance.shape[:2]
             binned = ", binned 2 × 2" if scene.bin2 else ""
             origins[f"scene {slide}"] = f"{_origin(scene)}, {height} × {width} px{binned}, specimen {scene.specimen}"
         return Acquisition(
-            scans=tuple(scans), coarse=microscope.coarse.optics, fine=microscope.fine.optics,
+            scans=tuple(scans), pairs=tuple(pairs), coarse=microscope.coarse.optics, fine=microscope.fine.optics,
             coarse_pixel_size_um=self.options.coarse_pixel_size_um, fine_pixel_size_um=self.options.fine_pixel_size_um,
             simulated=self._sentence(len(scenes)), provenance={**origins, **self._conditions()},
-            truth=GroundTruth(tiles, fields))
+            truth=GroundTruth(tiles, fields) if scans else None)
 
     def fingerprint(self) -> str:
         lines = []
@@ -165,24 +196,9 @@ class SimulateSource(Source):
         return SceneRules(o.scenes, o.exclude, o.specimens, o.specimen_csv, o.bin2, o.max_scene_px, o.tissue_px, o.seed,
                           o.monochrome)
 
-    def _microscope(self) -> Microscope:
-        o = self.options
-        coarse = Objective(
-            Optics(o.coarse_na, o.condenser_na, o.wavelength_um, o.coarse_defocus_um, o.coarse_immersion,
-                   o.coarse_magnification),
-            CameraSettings(o.coarse_pixel_size_um, o.vignetting, o.noise_coarse, o.shot_share, o.bits))
-        fine = Objective(
-            Optics(o.fine_na, o.condenser_na, o.wavelength_um, o.fine_defocus_um, o.fine_immersion,
-                   o.fine_magnification),
-            CameraSettings(o.fine_pixel_size_um, o.vignetting, o.noise_fine, o.shot_share, o.bits))
-        plan = ScanPlan(o.coarse_pixel_size_um, o.fine_pixel_size_um, o.tile_px, o.overlap, o.stage_jitter_um,
-                        o.camera_rotation_deg, o.magnification_error, o.field_px, o.fields_per_specimen,
-                        o.field_rotation_deg, o.field_scale_error, o.avoid_blank)
-        return Microscope(coarse, fine, plan, o.positions)
-
     def _sentence(self, count: int) -> str:
-        o = self.options
-        coarse, fine = self._microscope().coarse.optics, self._microscope().fine.optics
+        o, microscope = self.options, _microscope(self.options)
+        coarse, fine = microscope.coarse.optics, microscope.fine.optics
         scenes = "1 scene" if count == 1 else f"{count} scenes"
         return (f"Simulated, not photographed: a virtual microscope imaged {scenes}, declared to be sampled at "
                 f"{o.scene_pixel_size_um:g} µm/px, through {coarse.label} at {o.coarse_pixel_size_um:g} µm/px and "
@@ -196,7 +212,24 @@ class SimulateSource(Source):
                              f"{o.shot_share:.0%} of its variance at white",
             "virtual cameras": f"{o.bits} bits, {o.vignetting:.0%} vignetting",
             "virtual focus": f"{o.coarse_defocus_um:g} µm off coarse, {o.fine_defocus_um:g} µm off fine",
-            "seed": str(o.seed)}
+            "seed": str(o.seed)} | (
+                {"visits": f"{o.visits}, each with conditions of its own" if o.vary else str(o.visits)}
+                if o.visits > 1 or o.vary else {})
+
+
+def _microscope(o: SimulateSource.Options) -> Microscope:
+    coarse = Objective(
+        Optics(o.coarse_na, o.condenser_na, o.wavelength_um, o.coarse_defocus_um, o.coarse_immersion,
+               o.coarse_magnification),
+        CameraSettings(o.coarse_pixel_size_um, o.vignetting, o.noise_coarse, o.shot_share, o.bits))
+    fine = Objective(
+        Optics(o.fine_na, o.condenser_na, o.wavelength_um, o.fine_defocus_um, o.fine_immersion,
+               o.fine_magnification),
+        CameraSettings(o.fine_pixel_size_um, o.vignetting, o.noise_fine, o.shot_share, o.bits))
+    plan = ScanPlan(o.coarse_pixel_size_um, o.fine_pixel_size_um, o.tile_px, o.overlap, o.stage_jitter_um,
+                    o.camera_rotation_deg, o.magnification_error, o.field_px, o.fields_per_specimen,
+                    o.field_rotation_deg, o.field_scale_error, o.avoid_blank)
+    return Microscope(coarse, fine, plan, o.positions)
 
 
 def _slide_names(scenes: Sequence[Scene]) -> list[str]:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
+from fractions import Fraction
 
 import numpy as np
 import numpy.typing as npt
 
-from superres.api.source import FineField, Scan, Tile
+from superres.api.source import FineField, Pair, Scan, Tile
 from superres.builtin.sources.scan_layout import (
     FieldPlace,
     Positions,
@@ -17,6 +19,7 @@ from superres.builtin.sources.scan_layout import (
     lay_tiles,
     place_fields,
 )
+from superres.errors import SourceError
 from superres.image import Array, Image
 from superres.optics import Optics
 from superres.optics.camera import CameraSettings, PixelSignal, expose, integrate_pixels
@@ -65,6 +68,37 @@ def scan_section(section: Section, microscope: Microscope, rng: np.random.Genera
     scan = Scan(section.slide, tiles, fields, microscope.plan.overlap if len(tiles) > 1 else None)
     return VirtualScan(scan, {tile.name: place.to_object for tile, place in zip(tiles, places, strict=True)},
                        {field.name: place.to_object for field, place in zip(fields, field_places, strict=True)})
+
+
+def image_pair(section: Section, microscope: Microscope, rng: np.random.Generator) -> Pair:
+    """The whole section through both objectives, on one grid from its corner: a pair as a perfect registration and a
+    perfect flat field would leave it.
+
+    rng: the noise, of the coarse camera first.  Sides are whole multiples of L's denominator in coarse pixels.
+    Raises SourceError for a section without room for one.
+    """
+    coarse, fine = microscope.coarse, microscope.fine
+    scale = whole_scale(coarse.camera.pixel_size_um / fine.camera.pixel_size_um)
+    step = scale.denominator
+    height, width = (math.floor(side / coarse.camera.pixel_size_um + 1e-6) // step * step for side in section.size_um)
+    if min(height, width) < step:
+        raise SourceError(f"scene '{section.slide}' is {section.transmittance.shape[:2]} px, less than {step} coarse "
+                          "pixels a side", hint="give a larger scene, or a larger scene_pixel_size_um")
+    images = []
+    for objective, shape in ((coarse, (height, width)), (fine, (int(scale * height), int(scale * width)))):
+        camera = replace(objective.camera, vignetting=0.0)
+        pixels = expose(_signal(section, objective, np.eye(2)), Transform.identity(), shape, camera, rng)
+        images.append(_image(pixels, camera, section.slide))
+    return Pair(section.slide, section.specimen, *images)
+
+
+def whole_scale(ratio: float) -> Fraction:
+    """L as a fraction of small numbers.  Raises ValueError where there is none: pairs share corners every few
+    pixels."""
+    scale = Fraction(ratio).limit_denominator(8)
+    if abs(float(scale) / ratio - 1) > 1e-6:
+        raise ValueError(f"coarse over fine pixel size is {ratio:.6g}; pairs need a fraction such as 5/2")
+    return scale
 
 
 def _signal(section: Section, objective: Objective, axes: npt.NDArray[np.float64]) -> PixelSignal:
