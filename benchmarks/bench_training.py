@@ -16,7 +16,8 @@ from superres.builtin.models.rivenson2017 import Rivenson2017Model
 from superres.config import TrainSection
 from superres.events import Events
 from superres.image import Image
-from superres.training.loop import CHECKPOINT_FILE, TrainingJob, train
+from superres.training.job import TrainingJob
+from superres.training.loop import CHECKPOINT_FILE, train
 from superres.training.patches import cut_patches
 
 

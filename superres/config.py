@@ -15,8 +15,12 @@ Stage = Literal["acquire", "register", "train", "infer", "evaluate", "report"]
 STAGES: tuple[Stage, ...] = ("acquire", "register", "train", "infer", "evaluate", "report")
 EVALUATORS = ("ssim", "psnr", "difference-map")
 """Evaluators of a pipeline file that lists none."""
-Augment = Literal["none", "flips-and-turns", "flips-turns-and-colours"]
+Augment = Literal["none", "flips-and-turns", "flips-turns-and-colours", "flips-turns-and-stains"]
+Schedule = Literal["constant", "one-cycle", "cosine"]
+TrainPrecision = Literal["float32", "bfloat16", "float16"]
 Precision = Literal["exact", "fast"]
+SHIPPED = "shipped"
+"""What `train.start_from` and `superres upscale` call the weights that come with superres."""
 
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
@@ -94,12 +98,37 @@ class TrainSection(Section):
     learning_rate: float = Field(
         1e-4, gt=0.0, le=1.0, description="Adam's learning rate, the peak for one-cycle (paper: 1e-4)"
     )
-    schedule: Literal["constant", "one-cycle"] = Field(
-        "constant", description="learning rate over the steps (paper: constant)"
+    schedule: Schedule = Field(
+        "constant", description="learning rate over the steps (paper: constant); one-cycle rises over the first tenth, "
+        "then falls; cosine falls from the start, or from the end of warm_up"
+    )
+    warm_up: int = Field(0, ge=0, description="steps in which the rate of constant or cosine rises to its full value")
+    clip_gradient: float | None = Field(
+        None, gt=0.0, description="largest length of the gradient; a longer one is shortened to it"
+    )
+    average: float = Field(
+        0.0, ge=0.0, lt=1.0, description="share that an exponential moving average of the weights keeps at each step, "
+        "such as 0.999; the average is then what is validated and kept; 0: none"
+    )
+    patience: PositiveInt | None = Field(
+        None, description="validations without a better one after which training stops early"
+    )
+    start_from: str | None = Field(
+        None, min_length=1, description="weights of the same model to start from (fine-tuning): a weights.safetensors, "
+        "relative to the pipeline file, or 'shipped' for those that come with superres"
+    )
+    precision: TrainPrecision = Field(
+        "float32", description="of the network's arithmetic; weights, their gradients and the optimiser stay float32. "
+        "float16 needs a GPU; bfloat16 also runs on a CPU, faster only where the processor has it"
+    )
+    compile: bool = Field(
+        False, description="let torch.compile fuse the network's operations: a minute at the start, needs a C++ "
+        "compiler on a CPU"
     )
     augment: Augment = Field(
         "none", description="random flips and quarter turns of the patches; 'colours' also permutes their channels, "
-        "which makes a network trained on few stains fit others"
+        "which makes a network trained on few stains fit others; 'stains' does that too, and makes each channel "
+        "fainter or stronger"
     )
     patch_stride_px: int | None = Field(
         None,
@@ -110,6 +139,21 @@ class TrainSection(Section):
     checkpoint_every: PositiveInt | None = Field(
         None, description="steps between checkpoints; default at each validation"
     )
+    track: Literal["none", "tensorboard"] = Field(
+        "none", description="where the curves go besides history.csv; tensorboard needs the extra superres[track]"
+    )
+    pictures: bool = Field(
+        True, description="at each validation draw one field of the validation specimens: input, network, truth"
+    )
+
+    @model_validator(mode="after")
+    def _agree(self) -> TrainSection:
+        if self.warm_up and self.schedule == "one-cycle":
+            raise ValueError(f"warm_up is {self.warm_up}, but one-cycle has a rise of its own; leave warm_up out, or "
+                             "use cosine")
+        if self.steps is not None and self.warm_up >= self.steps:
+            raise ValueError(f"warm_up is {self.warm_up} of {self.steps} steps; expected fewer than all")
+        return self
 
 
 class InferSection(Section):

@@ -27,11 +27,16 @@ REPORTED_LIBRARIES = (
 )
 
 
+CHANGES_NOTHING = ("checkpoint_every", "track", "pictures", "start_from")
+"""Keys of [train] that do not change the weights; of start_from it is the file's content that does."""
+
+
 def stage_keys(plan: Plan) -> dict[Stage, str]:
     """For each stage a hash of its options, of its plug-ins' code, and of the key of the stage before.
 
-    How often a checkpoint is written changes no result and is left out; the device that infers changes the last bits
-    and is in.  Raises EngineError for a device that is not here, before anything is computed.
+    How often a checkpoint is written, and what is drawn meanwhile, changes no result and is left out; the device that
+    infers changes the last bits and is in.  Raises EngineError for a device that is not here, before anything is
+    computed.
     """
     options = plan.resolved()
     acquired = key_of(__version__, options["source"], _code(plan, plan.source), plan.source.fingerprint())
@@ -42,7 +47,8 @@ def stage_keys(plan: Plan) -> dict[Stage, str]:
         _code(plan, plan.model),
         options["loss"],
         [_code(plan, loss) for loss, _ in plan.losses],
-        {key: value for key, value in options["train"].items() if key != "checkpoint_every"},
+        {key: value for key, value in options["train"].items() if key not in CHANGES_NOTHING},
+        _start(plan),
         options["split"],
         options["run"]["seed"],
     )
@@ -70,6 +76,10 @@ def library_versions(plan: Plan) -> dict[str, str]:
             found[library] = metadata.version(library)
     foreign = {name: label for name, label in plan.origins.items() if not label.startswith("superres ")}
     return found | {f"plug-in {name}": label for name, label in foreign.items()}
+
+
+def _start(plan: Plan) -> str:
+    return file_hash(plan.start_from) if plan.start_from is not None else ""
 
 
 def _code(plan: Plan, plugin: Plugin) -> list[str]:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from contextlib import AbstractContextManager, nullcontext
+
 from superres.config import STAGES, Stage
 from superres.events import Events
+from superres.inference.device import resolve_device
 from superres.plan import Plan
 from superres.results import RunResult
 from superres.run import Run
 from superres.stages.store import RunFolder
+from superres.training.ranks import ALONE, Ranks, joined, local_device, restarted, started_by_torchrun
 
 __all__ = ["Pipeline", "RunResult"]
 
@@ -27,13 +31,36 @@ class Pipeline:
     def run(self, until: Stage = "report", *, resume: bool = True) -> RunResult:
         """Run all stages up to `until`.  resume=False forgets earlier work first.
 
+        Where torchrun started several processes, all of them come here with the same plan and a folder that all of them
+        see: the first one does everything, and the others help it to train; theirs is a result without stages.
         Raises SuperresError subclasses for what the user can mend, and Cancelled where events asked to stop; finished
         stages are kept then.  Raises StorageError if another process runs in the same folder.
         """
         if until not in STAGES:
             raise ValueError(f"until is {until!r}; expected one of {', '.join(STAGES)}")
         folder = RunFolder(self.plan.output)
-        with folder.locked():
-            if not resume:
-                folder.forget()
-            return Run(self.plan, folder, self.events).to(until)
+        with self._ranks() as ranks:
+            if not ranks.first:
+                Run(self.plan, folder, _Silent(self.events), ranks).help_to_train()
+                return RunResult(folder.path, ())
+            with folder.locked():
+                if not resume and not restarted():  # what a killed attempt of this call has done is kept
+                    folder.forget()
+                return Run(self.plan, folder, self.events, ranks).to(until)
+
+    def _ranks(self) -> AbstractContextManager[Ranks]:
+        if not started_by_torchrun():
+            return nullcontext(ALONE)
+        return joined(resolve_device(local_device(self.plan.config.run.device)))
+
+
+class _Silent(Events):
+    """Of several processes that train together only the first one talks; all of them can be asked to stop."""
+
+    def __init__(self, events: Events) -> None:
+        super().__init__()
+        self._events = events
+
+    @property
+    def cancelled(self) -> bool:
+        return self._events.cancelled

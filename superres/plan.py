@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import difflib
+import importlib.util
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
@@ -16,12 +17,13 @@ from pydantic import BaseModel, ValidationError
 from superres.api.evaluator import Evaluator
 from superres.api.loss import Loss
 from superres.api.model import Model
-from superres.api.plugin import Kind, Plugin
+from superres.api.plugin import Kind, Plugin, resolve_path
 from superres.api.registrar import Registrar
 from superres.api.source import Source
 from superres.catalog import Catalog
 from superres.config import (
     EVALUATORS,
+    SHIPPED,
     LossSection,
     ModelSection,
     PipelineConfig,
@@ -30,7 +32,9 @@ from superres.config import (
     TrainSection,
     read_toml,
 )
-from superres.errors import ConfigError, PluginError, Problem
+from superres.errors import ConfigError, PluginError, Problem, WeightsError
+from superres.io.weights import read_weights
+from superres.weights import shipped_weights
 
 
 @dataclass(frozen=True, eq=False)
@@ -38,7 +42,8 @@ class Plan:
     """Everything a run needs, checked: no mistake in the file is left to be found later.
 
     base: the folder of the pipeline file; relative paths in plug-in options start there.  output: the run folder.
-    origins: "kind name" → distribution and version that the plug-in came from.
+    origins: "kind name" → distribution and version that the plug-in came from.  start_from: the weights file that
+    training begins with, or None.
     """
 
     config: PipelineConfig
@@ -51,6 +56,7 @@ class Plan:
     evaluators: tuple[Evaluator, ...]
     origins: Mapping[str, str]
     catalog: Catalog
+    start_from: Path | None = None
 
     def resolved(self) -> dict[str, Any]:
         """The configuration with every default written out, ready for JSON."""
@@ -113,6 +119,7 @@ def make_plan(
         for i, each in enumerate(_tables(tables.get("evaluate"), [{"plugin": name} for name in EVALUATORS]))
     ]
     problems += _train_problems(tables.get("train", {}), cast(Model | None, model))
+    start_from = _start_from(tables.get("train", {}), cast(Model | None, model), base, problems)
     if config is not None:
         problems += _repeated_evaluators(config)
     if problems or config is None:
@@ -128,6 +135,7 @@ def make_plan(
         tuple(cast(Evaluator, each) for each in evaluators),
         builder.origins,
         catalog,
+        start_from,
     )
 
 
@@ -176,6 +184,8 @@ def _train_problems(section: Any, model: Model | None) -> list[Problem]:
     if not isinstance(section, Mapping):
         return []
     problems = []
+    if section.get("track") == "tensorboard" and importlib.util.find_spec("tensorboard") is None:
+        problems.append(Problem("train.track", "tensorboard is not installed", "pip install 'superres[track]'"))
     if section.get("steps") is not None and section.get("epochs") is not None:
         problems.append(Problem("train", "steps and epochs are both given", "keep one of them"))
     if model is None:
@@ -193,6 +203,28 @@ def _train_problems(section: Any, model: Model | None) -> list[Problem]:
                 )
             )
     return problems
+
+
+def _start_from(section: Any, model: Model | None, base: Path, problems: list[Problem]) -> Path | None:
+    """The weights that [train] starts from, checked against the model; adds what is wrong with them to the problems."""
+    written = section.get("start_from") if isinstance(section, Mapping) else None
+    if not isinstance(written, str) or not written:
+        return None
+    where = "train.start_from"
+    try:
+        path = shipped_weights() if written == SHIPPED else resolve_path(written, base)
+        weights = read_weights(path)
+    except WeightsError as error:
+        problems.append(Problem(where, error.message, error.hint))
+        return None
+    except ValueError as error:
+        problems.append(Problem(where, str(error)))
+        return None
+    if model is not None and (weights.plugin, dict(weights.options)) != (model.name, _dump(model)):
+        problems.append(Problem(
+            where, f"'{written}' holds weights of '{weights.plugin}' with options {dict(weights.options)}; [model] is "
+            f"'{model.name}' with {_dump(model)}", "name weights of the same model with the same options"))
+    return path
 
 
 def _repeated_evaluators(config: PipelineConfig) -> list[Problem]:

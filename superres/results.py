@@ -15,6 +15,7 @@ from superres.stages.infer import OUTPUTS
 from superres.stages.register import RECORDS
 from superres.stages.store import RunFolder, file_hash, publish
 from superres.stages.train import WEIGHTS_FILE
+from superres.training.curves import PICTURES
 from superres.training.loop import HISTORY_FILE
 
 PLAN_FILE, SCORES_FILE, REPORT_FILE = "plan.json", "scores.json", "report.html"
@@ -22,13 +23,13 @@ PLAN_FILE, SCORES_FILE, REPORT_FILE = "plan.json", "scores.json", "report.html"
 RESULTS: dict[Stage, tuple[str, ...]] = {
     "acquire": (),
     "register": (RECORDS,),
-    "train": (WEIGHTS_FILE, HISTORY_FILE),
+    "train": (WEIGHTS_FILE, HISTORY_FILE, PICTURES),
     "infer": (OUTPUTS,),
     "evaluate": (SCORES_FILE,),
     "report": (REPORT_FILE,),
 }
-OPTIONAL = {HISTORY_FILE}
-"""A model that is not trained has no history."""
+OPTIONAL = {HISTORY_FILE, PICTURES}
+"""A model that is not trained has no history, and without validation specimens there is nothing to draw."""
 
 
 @dataclass(frozen=True)

@@ -34,19 +34,28 @@ from superres.stages.evaluate import Evaluation, evaluate, scores_json
 from superres.stages.register import Registered
 from superres.stages.split import Split, check_scale, choose_split
 from superres.stages.store import RunFolder, StageFolder, file_hash
-from superres.training.loop import HISTORY_FILE, TrainingJob
+from superres.training.curves import PICTURES
+from superres.training.job import TrainingJob
+from superres.training.learner import check_arithmetic
+from superres.training.loop import HISTORY_FILE, train
+from superres.training.ranks import ALONE, Ranks, local_device
+
+TRAINS = "superres/trains"
+"""Key under which the first of several processes says whether there is something to train."""
 
 
 class Run:
     """The state of one call of `Pipeline.run`: artefacts are made, or read back, when a later stage needs them."""
 
-    def __init__(self, plan: Plan, folder: RunFolder, events: Events) -> None:
-        self.plan, self.folder, self.events = plan, folder, events
+    def __init__(self, plan: Plan, folder: RunFolder, events: Events, ranks: Ranks = ALONE) -> None:
+        self.plan, self.folder, self.events, self.ranks = plan, folder, events, ranks
+        self.device = local_device(plan.config.run.device)
         self.times: list[StageTime] = []
         self.notes: list[str] = []
-        self.results = Results(folder, self.keys, self._plan_json(), lambda text: self._note("train", text))
 
     def to(self, until: Stage) -> RunResult:
+        """Make everything up to a stage; of several processes that train together the first one does."""
+        self.results  # noqa: B018 - plan.json says what is being made before anything is
         steps: dict[Stage, Callable[[], dict[str, Any]]] = {
             "acquire": self._acquire,
             "register": self._register,
@@ -57,7 +66,9 @@ class Run:
         }
         wanted = STAGES[: STAGES.index(until) + 1]
         if "train" in wanted:
-            resolve_device(self.plan.config.run.device)  # a device that is not here is said before hours of work
+            # What this machine cannot do is said before hours of work.
+            check_arithmetic(self.plan.config.train, resolve_device(self.device))
+            self.ranks.share(self.plan.config.train.batch_size)
         for stage in wanted:
             self.events.raise_if_cancelled()
             folder, began = self.stage(stage), time.monotonic()
@@ -69,9 +80,19 @@ class Run:
             folder.finish(**facts, seconds=time.monotonic() - began)
             self.folder.retire(stage, folder)
             self.times.append(StageTime(stage, folder.facts()["seconds"]))
+        self.ranks.say(TRAINS, "no")
         scores = self.folder.path / SCORES_FILE
         found = json.loads(scores.read_text(encoding="utf-8")) if "evaluate" in wanted else {}
         return RunResult(self.folder.path, wanted, found)
+
+    def help_to_train(self) -> None:
+        """Take part in the training of another process's `to`, which writes everything."""
+        if self.ranks.hear(TRAINS) == "yes":
+            train(self.job, self.events, self.ranks)
+
+    @cached_property
+    def results(self) -> Results:
+        return Results(self.folder, self.keys, self._plan_json(), lambda text: self._note("train", text))
 
     def _plan_json(self) -> dict[str, Any]:
         return {
@@ -168,24 +189,31 @@ class Run:
             return train_stage.describe_untrained(
                 plan.model, self.acquisition, self.registered.pairs, provenance, folder, self.events
             )
-        job = TrainingJob(
+        job = self.job
+        self.ranks.say(TRAINS, "yes")
+        return train_stage.train(job, self.acquisition, provenance, folder, self.events, self.ranks)
+
+    @property
+    def job(self) -> TrainingJob:
+        plan = self.plan
+        return TrainingJob(
             plan.model,
             plan.losses,
             plan.config.train,
             self._pairs_of(self.split.training),
             self._pairs_of(self.split.validation),
             plan.config.run.seed,
-            folder.path,
-            plan.config.run.device,
+            self.stage("train").path,
+            self.device,
             fingerprint=self.keys["train"],
+            start_from=plan.start_from,
         )
-        return train_stage.train(job, self.acquisition, provenance, folder, self.events)
 
     @cached_property
     def engine(self) -> Engine:
         return Engine.load(
             self.weights_path,
-            device=self.plan.config.run.device,
+            device=self.device,
             precision=self.plan.config.infer.precision,
             catalog=self.plan.catalog,
             tile_px=self.plan.config.infer.tile_px,
@@ -242,8 +270,8 @@ class Run:
 
     def _train(self) -> dict[str, Any]:
         path = self.weights_path
-        history = path.parent / HISTORY_FILE
-        self.results.put("train", path, *([history] if history.exists() else []))
+        beside = (path.parent / name for name in (HISTORY_FILE, PICTURES))
+        self.results.put("train", path, *(each for each in beside if each.exists()))
         return {"weights (SHA-256)": file_hash(path)}
 
     def _infer(self) -> dict[str, Any]:

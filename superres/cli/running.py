@@ -27,7 +27,8 @@ def run(
     plan = load_plan(pipeline, overrides=overrides or ())
     with console_events() as events:
         result = Pipeline(plan, events=events).run(until=until, resume=resume)
-    typer.echo(result.summary())
+    if result.stages:  # a process that only helped another one to train has nothing to say
+        typer.echo(result.summary())
 
 
 def check(

@@ -15,19 +15,27 @@ from superres.inference.generator import borrowed_generator
 from superres.io.weights import Weights, read_weights, write_weights
 from superres.stages.store import StageFolder
 from superres.training.history import HistoryRow, read_history
-from superres.training.loop import HISTORY_FILE, TrainingJob, TrainingResult
+from superres.training.job import TrainingJob, TrainingResult
+from superres.training.loop import HISTORY_FILE
 from superres.training.loop import train as run_training
+from superres.training.ranks import ALONE, Ranks
 from superres.training.stain import StainStatistics, stain_statistics
 
 WEIGHTS_FILE = "weights.safetensors"
 
 
 def train(
-    job: TrainingJob, acquisition: Acquisition, provenance: Mapping[str, Any], folder: StageFolder, events: Events
+    job: TrainingJob,
+    acquisition: Acquisition,
+    provenance: Mapping[str, Any],
+    folder: StageFolder,
+    events: Events,
+    ranks: Ranks = ALONE,
 ) -> Path:
     """Train the job's model and write weights.safetensors and history.csv into `folder`.
 
-    provenance: JSON values that go into the weights file.  Returns the path of the weights.
+    provenance: JSON values that go into the weights file.  ranks: of several processes that train together, of which
+    this is the first.  Returns the path of the weights.
     """
     if not job.training:
         raise SourceError(
@@ -35,7 +43,7 @@ def train(
             hint="see registration.json for what was rejected and why, and [split] for what is held out",
         )
     try:
-        result = run_training(job, events)
+        result = run_training(job, events, ranks)
     except (SuperresError, MemoryError):
         raise
     except Exception as error:

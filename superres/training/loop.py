@@ -1,48 +1,32 @@
-"""The training loop: Adam over patches, the best validation weights, and a run that survives being killed."""
+"""The training loop: steps, validations, the best weights, and a run that survives being killed."""
 
 from __future__ import annotations
 
 import math
 import time
-from collections.abc import Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, ExitStack
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from torch import Tensor, nn
 
-from superres.api.loss import Loss
-from superres.api.model import Model
-from superres.api.source import Pair
-from superres.config import TrainSection
-from superres.errors import Cancelled, PluginError, SuperresError, TrainingError
+from superres.errors import Cancelled, SuperresError, TrainingError
 from superres.events import Events, Progress
-from superres.image import FloatArray
 from superres.inference.device import resolve_device
 from superres.inference.forward import is_out_of_memory
 from superres.inference.generator import borrowed_generator
-from superres.training.checkpoint import (
-    Checkpoint,
-    optimiser_tensors,
-    read_checkpoint,
-    restore,
-    tensors_of,
-    write_checkpoint,
-)
+from superres.training.batches import Batches
+from superres.training.checkpoint import Checkpoint, read_checkpoint, restore, state_of, tensors_of, write_checkpoint
+from superres.training.curves import Curves, Pictures
 from superres.training.history import HistoryRow, append_history, write_history
-from superres.training.patches import (
-    PatchSet,
-    cut_patches,
-    default_stride_px,
-    patch_order,
-    random_changes,
-    some_patches,
-)
-from superres.training.schedule import learning_rate, step_count, validation_interval
+from superres.training.job import TrainingJob, TrainingResult
+from superres.training.learner import Learner
+from superres.training.meter import LossMeter
+from superres.training.patches import PatchSet, cut_patches, default_stride_px, some_patches
+from superres.training.ranks import ALONE, Ranks
+from superres.training.schedule import rate_of, step_count, validation_interval
 
 STAGE = "train"
 HISTORY_FILE, CHECKPOINT_FILE = "history.csv", "checkpoint.safetensors"
@@ -54,50 +38,15 @@ validations then cost 4 % of a training of 800 steps of 16 patches of 40²."""
 CHECKPOINT_SECONDS = 120.0
 """Where no checkpoint_every is given: work that a kill may cost at most, beside the checkpoints at validations."""
 
+GPU_STEPS_UNWATCHED = 20
+"""On a GPU the loss is looked at this often: each look waits until the GPU has done everything that it was given."""
+
 # Second words of the seeds, so that the streams are independent; the patches have more.
 _WEIGHTS, _STEP, _VALIDATION, _LOSSES = 3, 4, 6, 7
 
 
-@dataclass(frozen=True, eq=False)
-class TrainingJob:
-    """What to train, on what, and where it is kept.
-
-    losses: with their factors.  seed: of initial weights, patch order and augmentation.  folder: gets history.csv and
-    checkpoint.safetensors.  device: "auto", "cpu", "cuda" or "cuda:N".  fingerprint: text that changes with the
-    settings and the data; a checkpoint of another one is not resumed.
-    """
-
-    model: Model
-    losses: Sequence[tuple[Loss, float]]
-    settings: TrainSection
-    training: Sequence[Pair]
-    validation: Sequence[Pair]
-    seed: int
-    folder: Path
-    device: str = "cpu"
-    fingerprint: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class TrainingResult:
-    """tensors: the network at best_step, the step of lowest validation loss (the last step without validation pairs).
-
-    steps: all of them.  seconds: over all sessions.  patches: training patches.  parameters: trained values.
-    """
-
-    tensors: dict[str, npt.NDArray[Any]]
-    history: tuple[HistoryRow, ...]
-    best_step: int
-    steps: int
-    seconds: float
-    patches: int
-    parameters: int
-
-
 @dataclass
 class _State:
-    network: nn.Module
-    optimiser: torch.optim.Optimizer
     step: int = 0
     seconds: float = 0.0
     loss_sum: float = 0.0
@@ -110,10 +59,12 @@ class _State:
     """Between two steps' states: not fit for a checkpoint."""
 
 
-def train(job: TrainingJob, events: Events) -> TrainingResult:
+def train(job: TrainingJob, events: Events, ranks: Ranks = ALONE) -> TrainingResult:
     """Train, or go on from the folder's checkpoint.  On a CPU with the same number of threads a resumed training gives
     the same bits as an uninterrupted one.
 
+    ranks: this process among several that train the same job together (each calls this; see `ranks.joined`).  They
+    share every batch, all of them return the same result, and the first one alone writes files.
     torch's global random generator is borrowed for each step and given back as it was (see `borrowed_generator`), so
     that trainings and engines may share a process; the number of threads is never changed.
     Raises TrainingError (no patches, a loss that is not finite, out of memory, a damaged checkpoint), PluginError (a
@@ -121,7 +72,8 @@ def train(job: TrainingJob, events: Events) -> TrainingResult:
     """
     device = resolve_device(job.device)
     try:
-        return _Training(job, device, events).run()
+        with ExitStack() as closing:
+            return _Training(job, device, events, ranks, closing).run()
     except (RuntimeError, MemoryError) as error:
         if isinstance(error, SuperresError) or not is_out_of_memory(error):
             raise
@@ -133,41 +85,46 @@ def train(job: TrainingJob, events: Events) -> TrainingResult:
 class _Training:
     """What does not change during one call of `train`, and the state that does."""
 
-    def __init__(self, job: TrainingJob, device: torch.device, events: Events) -> None:
+    def __init__(self, job: TrainingJob, device: torch.device, events: Events, ranks: Ranks = ALONE,
+                 closing: ExitStack | None = None) -> None:
         settings, geometry = job.settings, job.model.geometry
         stride_px = settings.patch_stride_px or default_stride_px(settings.patch_px, geometry)
-        self.job, self.device, self.events = job, device, events
-        self.patches = cut_patches(job.training, geometry, settings.patch_px, stride_px)
+        self.job, self.device, self.events, self.ranks = job, device, events, ranks
+        patches = cut_patches(job.training, geometry, settings.patch_px, stride_px)
+        self.batches = Batches(patches, settings.batch_size, settings.augment, job.seed, device, ranks)
         self.validation = None if not job.validation else some_patches(
             cut_patches(job.validation, geometry, settings.patch_px, settings.patch_px), VALIDATION_PX, job.seed)
-        self.steps = step_count(settings, len(self.patches))
+        self.steps = step_count(settings, len(patches))
         self.interval = validation_interval(settings, self.steps)
-        with self._random(_LOSSES):
-            self.losses = [(loss.build().to(device), loss.name, factor) for loss, factor in job.losses]
         self.checkpoint_path = job.folder / CHECKPOINT_FILE
         self.history_path = job.folder / HISTORY_FILE
-        self.state = self._begin()
-
-    def _begin(self) -> _State:
         with self._random(_WEIGHTS):
-            network = self.job.model.build()
-        network = network.to(self.device, memory_format=torch.channels_last)  # type: ignore[call-overload]
-        trained = [parameter for parameter in network.parameters() if parameter.requires_grad]
-        if not trained:
-            raise TrainingError(f"model '{self.job.model.name}' has nothing to train",
-                                hint="set trainable = False on the model class")
-        state = _State(network, torch.optim.Adam(trained, lr=self.job.settings.learning_rate, fused=True))
+            self.learner = Learner(job, device, ranks)
+        with self._random(_LOSSES):
+            self.learner.set_losses(job.losses)
+        self.state = _State()
+        self.meter = LossMeter(device, ranks)
+        self.stop = False
         if self.checkpoint_path.exists():
-            self._resume(state)
-        write_history(self.history_path, state.history)
-        return state
+            self._resume()
+        self.ranks.meet()  # nobody writes before all have read
+        self.pictures: Pictures | None = None
+        self.curves = Curves("none", job.folder, 0)
+        if ranks.first:
+            write_history(self.history_path, self.state.history)
+            self.curves = Curves(settings.track, job.folder, self.state.step)
+            if settings.pictures and job.validation:
+                self.pictures = Pictures(job.validation[0], geometry, job.folder)
+        if closing is not None:
+            closing.callback(self.curves.close)
 
-    def _resume(self, state: _State) -> None:
-        checkpoint = read_checkpoint(self.checkpoint_path)
+    def _resume(self) -> None:
+        state, path = self.state, self.checkpoint_path
+        checkpoint = read_checkpoint(path)
         if checkpoint.fingerprint != self.job.fingerprint:
             self.events.note(STAGE, "the checkpoint is of other settings or data; training starts anew")
             return
-        restore(checkpoint, state.network, state.optimiser, self.checkpoint_path)
+        restore(checkpoint, self.learner, path)
         state.step, state.seconds = checkpoint.step, checkpoint.seconds
         state.loss_sum, state.loss_count = checkpoint.loss_sum, checkpoint.loss_count
         state.best_step, state.best_loss, state.best = checkpoint.best_step, checkpoint.best_loss, dict(checkpoint.best)
@@ -178,84 +135,90 @@ class _Training:
         state, every = self.state, self.job.settings.checkpoint_every
         if self.validation is None:
             self.events.note(STAGE, "no validation pairs: the weights of the last step are kept, not the best ones")
+        if state.step == 0:
+            self.events.note(STAGE, f"curves while it runs: {self.history_path}")
         began = time.perf_counter() - state.seconds
+        first_step, session_began = state.step, time.perf_counter()
         saved_step, saved_at = state.step, time.perf_counter()
         try:
             while True:
                 state.seconds = time.perf_counter() - began
-                due = state.step > 0 and (state.step % self.interval == 0 or state.step == self.steps)
-                recorded = due and not (state.history and state.history[-1].step == state.step)
+                recorded = self._validation_due() and not (state.history and state.history[-1].step == state.step)
                 if recorded:
                     self._record(began)
-                if self.events.cancelled:
+                if self.stop or (self.ranks.count == 1 and self.events.cancelled):
                     self._save()
                     raise self._cancelled()
                 save = recorded or time.perf_counter() - saved_at > CHECKPOINT_SECONDS if every is None else \
                     state.step % every == 0
-                if (save or state.step == self.steps) and state.step != saved_step:
+                finished = self._finished()
+                if (save or finished) and state.step != saved_step and self._watched(state.step):
                     self._save()
                     saved_step, saved_at = state.step, time.perf_counter()
-                if state.step == self.steps:
+                if finished:
                     return self._result()
-                self._advance(began)
+                self._advance()
+                if self._watched(state.step):
+                    speed = (state.step - first_step) / max(time.perf_counter() - session_began, 1e-9)
+                    self._tell(speed)
         except KeyboardInterrupt:
             # Half an update, or half a row of the history, must not become a checkpoint; the one before is on the disk.
-            if not state.changing:
+            if not state.changing and self.ranks.count == 1:
                 self._save()
             raise self._cancelled() from None
 
-    def _advance(self, began: float) -> None:
-        state, settings = self.state, self.job.settings
-        rate = learning_rate(settings.schedule, settings.learning_rate, state.step, self.steps)
-        for group in state.optimiser.param_groups:
-            group["lr"] = rate
-        indices = patch_order(len(self.patches), settings.batch_size, state.step, self.job.seed)
-        changes = random_changes(settings.augment, settings.batch_size, state.step, self.job.seed)
-        state.network.train()
-        state.optimiser.zero_grad(set_to_none=True)
-        coarse, fine = self.patches.batch(indices.tolist(), changes)
+    def _advance(self) -> None:
+        state = self.state
+        coarse, fine = self.batches.at(state.step)
         # Buffers (statistics of batches) change in the forward pass, before the weights do.
-        state.changing = next(state.network.buffers(), None) is not None
+        state.changing = next(self.learner.network.buffers(), None) is not None
         with self._random(_STEP, state.step):
-            loss = self._loss(coarse, fine)
-            # Backward too: a network that computes its forward again there (activation checkpoints) draws again.
-            loss.backward()  # type: ignore[no-untyped-call]
-        value = float(loss.detach())
-        if not math.isfinite(value):
-            raise self._diverged(value, indices.tolist())
+            loss = self.learner.gradient(coarse, fine)
         state.changing = True
-        state.optimiser.step()
+        self.learner.update(rate_of(self.job.settings, state.step, self.steps), state.step + 1)
         state.step += 1
-        state.loss_sum += value
+        self.meter.add(loss, state.step)
         state.loss_count += 1
-        state.changing = False
-        speed = state.step * settings.batch_size / max(time.perf_counter() - began, 1e-9)
+        if self._watched(state.step):
+            reading = self.meter.read(self.events.cancelled)
+            if reading.spoilt_step:
+                raise self._diverged(reading.spoilt_step)
+            state.loss_sum += reading.loss_sum
+            self.stop = reading.stop
+            state.changing = False
+
+    def _watched(self, step: int) -> bool:
+        """Whether the host waits for the device after this step: always on a CPU, now and then on a GPU; a function of
+        the step, so that all processes do it together."""
+        every = self.job.settings.checkpoint_every
+        return (self.device.type == "cpu" or step % GPU_STEPS_UNWATCHED == 0 or step % self.interval == 0
+                or step == self.steps or (every is not None and step % every == 0))
+
+    def _validation_due(self) -> bool:
+        return self.state.step > 0 and (self.state.step % self.interval == 0 or self.state.step == self.steps)
+
+    def _finished(self) -> bool:
+        """The last step, or the last validation that patience allows; a function of what a checkpoint holds."""
+        state, patience = self.state, self.job.settings.patience
+        if state.step == self.steps or patience is None or self.validation is None:
+            return state.step == self.steps
+        return sum(row.step > state.best_step for row in state.history) >= patience
+
+    def _tell(self, steps_per_s: float) -> None:
+        state = self.state
         validated = state.history[-1].validation_loss if state.history else math.nan
         message = f"loss {state.loss_sum / state.loss_count:.5f}"
         message += f", validation {validated:.5f}" if math.isfinite(validated) else ""
-        self.events.progress(Progress(STAGE, state.step, self.steps, f"{message}, {speed:.0f} patches/s"))
+        message += f", {steps_per_s * self.job.settings.batch_size:.0f} patches/s"
+        message += f", {_duration((self.steps - state.step) / steps_per_s)} left" if state.step < self.steps else ""
+        self.events.progress(Progress(STAGE, state.step, self.steps, message))
 
     def _random(self, stream: int, number: int = 0) -> AbstractContextManager[None]:
-        """Random numbers that a network draws are functions of seed and step, so a resumed run draws the same."""
-        words = np.random.SeedSequence([self.job.seed, stream, number]).generate_state(1, np.uint64)
-        return borrowed_generator(self.device, int(words[0] >> np.uint64(1)))
-
-    def _loss(self, coarse: FloatArray, fine: FloatArray) -> Tensor:
-        # (N, H, W, C) in memory seen as (N, C, H, W) is channels last: no copy.
-        truth = torch.from_numpy(fine).permute(0, 3, 1, 2).to(self.device)
-        prediction: Tensor = self.state.network(torch.from_numpy(coarse).permute(0, 3, 1, 2).to(self.device))
-        if prediction.shape != truth.shape:
-            raise PluginError(f"model '{self.job.model.name}' gave {tuple(prediction.shape)} for patches of "
-                              f"{coarse.shape[1]} px; its geometry promises {tuple(truth.shape)}",
-                              hint="mend the model's geometry or its forward")
-        total: Tensor | None = None
-        for module, name, factor in self.losses:
-            loss: Tensor = module(prediction, truth)
-            if loss.ndim:
-                raise PluginError(f"loss '{name}' gave a tensor of shape {tuple(loss.shape)}; expected a scalar")
-            total = loss * factor if total is None else total + loss * factor
-        assert total is not None
-        return total
+        """Random numbers that a network draws are functions of seed and step, so a resumed run draws the same; of
+        several processes each draws its own in a step."""
+        words = [self.job.seed, stream, number, *([self.ranks.rank] if stream == _STEP and self.ranks.rank else [])]
+        state = np.random.SeedSequence(words).generate_state(1, np.uint64)
+        return borrowed_generator(self.device, int(state[0] >> np.uint64(1)))
 
     def _record(self, began: float) -> None:
         """Validate, keep the best weights, add a row to the history."""
@@ -266,54 +229,77 @@ class _Training:
                                 hint="lower train.learning_rate")
         state.seconds = time.perf_counter() - began
         row = HistoryRow(
-            step=state.step, epoch=state.step * settings.batch_size / len(self.patches),
-            learning_rate=learning_rate(settings.schedule, settings.learning_rate, state.step - 1, self.steps),
+            step=state.step, epoch=state.step * settings.batch_size / len(self.batches.patches),
+            learning_rate=rate_of(settings, state.step - 1, self.steps),
             training_loss=state.loss_sum / state.loss_count, validation_loss=validation_loss, seconds=state.seconds)
         state.changing = True
         if validation_loss < state.best_loss or self.validation is None:
-            state.best, state.best_step = tensors_of(state.network), state.step
+            with self.learner.judged():
+                state.best, state.best_step = tensors_of(self.learner.network), state.step
             state.best_loss = validation_loss if self.validation is not None else math.inf
         state.loss_sum, state.loss_count = 0.0, 0
         state.history.append(row)
         state.changing = False
+        if not self.ranks.first:
+            return
         append_history(self.history_path, row)
+        self.curves.row(row)
+        if self.pictures is not None:
+            with self._random(_VALIDATION):
+                picture = self.pictures.draw(self.learner, state.step)
+            self.curves.picture(state.step, picture)
 
     @torch.no_grad()
     def _validate(self, patches: PatchSet) -> float:
-        self.state.network.eval()
-        total = 0.0
-        for start in range(0, len(patches), self.job.settings.batch_size):
-            indices = range(start, min(start + self.job.settings.batch_size, len(patches)))
-            with self._random(_VALIDATION, start):
-                total += float(self._loss(*patches.batch(indices))) * len(indices)
-        return total / len(patches)
+        """The mean loss; several processes take the batches in turn."""
+        total = torch.zeros((), dtype=torch.float64, device=self.device)
+        starts = range(0, len(patches), self.job.settings.batch_size)
+        with self.learner.judged():
+            for start in starts[self.ranks.rank::self.ranks.count]:
+                indices = range(start, min(start + self.job.settings.batch_size, len(patches)))
+                with self._random(_VALIDATION, start):
+                    total += self.learner.loss(*self.batches.unchanged(patches, indices)) * len(indices)
+        return float(self.ranks.total(total)) / len(patches)
 
     def _save(self) -> None:
         state = self.state
-        network = tensors_of(state.network)
+        network = tensors_of(self.learner.network)
         spoilt = [name for name, tensor in network.items() if not np.isfinite(tensor).all()]
         if spoilt:
             raise TrainingError(f"tensor '{spoilt[0]}' of the network is no longer finite after step {state.step}",
                                 hint="lower train.learning_rate")
-        write_checkpoint(self.checkpoint_path, Checkpoint(
-            fingerprint=self.job.fingerprint, step=state.step, seconds=state.seconds, loss_sum=state.loss_sum,
-            loss_count=state.loss_count, best_step=state.best_step, best_loss=state.best_loss, network=network,
-            best=state.best, optimiser=optimiser_tensors(state.network, state.optimiser), history=tuple(state.history)))
+        if self.ranks.first:
+            write_checkpoint(self.checkpoint_path, Checkpoint(
+                fingerprint=self.job.fingerprint, step=state.step, seconds=state.seconds, loss_sum=state.loss_sum,
+                loss_count=state.loss_count, best_step=state.best_step, best_loss=state.best_loss,
+                best=state.best, history=tuple(state.history), **state_of(self.learner)))
 
     def _result(self) -> TrainingResult:
         state = self.state
-        trained = sum(parameter.numel() for parameter in state.network.parameters() if parameter.requires_grad)
+        if state.step < self.steps:
+            self.events.note(STAGE, f"stopped after step {state.step} of {self.steps}: {self.job.settings.patience} "
+                                    f"validations without a better one than that of step {state.best_step}")
+        trained = sum(each.numel() for each in self.learner.network.parameters() if each.requires_grad)
         return TrainingResult(
-            tensors=state.best, history=tuple(state.history), best_step=state.best_step, steps=self.steps,
-            seconds=state.seconds, patches=len(self.patches), parameters=trained)
+            tensors=state.best, history=tuple(state.history), best_step=state.best_step, steps=state.step,
+            seconds=state.seconds, patches=len(self.batches.patches), parameters=trained)
 
     def _cancelled(self) -> Cancelled:
         return Cancelled(f"training stopped at step {self.state.step} of {self.steps}",
                          hint="run the same command again to go on from there")
 
-    def _diverged(self, value: float, indices: Sequence[int]) -> TrainingError:
-        shown = ", ".join(self.patches.describe(index) for index in indices[:8])
+    def _diverged(self, step: int) -> TrainingError:
+        indices = self.batches.indices(step - 1)
+        shown = ", ".join(self.batches.patches.describe(index) for index in indices[:8])
         more = f" and {len(indices) - 8} more" if len(indices) > 8 else ""
-        return TrainingError(f"the loss is {value} at step {self.state.step + 1}; "
+        return TrainingError(f"the loss is not finite at step {step}; "
                              f"the batch's patches (pair, top, left): {shown}{more}",
-                             hint="lower train.learning_rate")
+                             hint="lower train.learning_rate, or set train.clip_gradient")
+
+
+def _duration(seconds: float) -> str:
+    """For a person who waits: 47 s, 12 min, 3 h 20 min."""
+    if seconds < 60:
+        return f"{seconds:.0f} s"
+    minutes = round(seconds / 60)
+    return f"{minutes} min" if minutes < 60 else f"{minutes // 60} h {minutes % 60:02d} min"

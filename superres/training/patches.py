@@ -30,15 +30,20 @@ class Change:
     """What augmentation does to a patch and to its fine partner alike.
 
     quarters: number of quarter turns.  mirrored: along x, after them.  channels: the order in which red, green and blue
-    are taken.
+    are taken.  strengths: of the stain in each of these; the distance from white is multiplied by them.
     """
 
     quarters: int = 0
     mirrored: bool = False
     channels: tuple[int, ...] = (0, 1, 2)
+    strengths: tuple[float, ...] = (1.0, 1.0, 1.0)
 
 
 _UNCHANGED = Change()
+WEAKEST_STAIN, STRONGEST_STAIN = 0.6, 1.3
+"""Of the "stains" augmentation.  Sections of one stain differ by about this much between laboratories; more than 1.3
+would darken to below black where a section absorbs 77 %, and amplifies the coarse noise as well."""
+
 _ORDERS = tuple(itertools.permutations(range(3)))
 
 
@@ -159,16 +164,22 @@ def patch_order(count: int, batch_size: int, step: int, seed: int) -> npt.NDArra
 def random_changes(augment: Augment, batch_size: int, step: int, seed: int) -> list[Change] | None:
     """For each patch of a step one of the eight symmetries of the square, and with "colours" an order of the channels.
 
-    A patch of even side and its fine partner share their centre, so both turn alike without a shift.  Another order of
-    the channels is the same section in stains of other colours: the optics do not know which channel is which.
+    With "stains" also a strength for each channel.  A patch of even side and its fine partner share their centre, so
+    both turn alike without a shift.  Another order of the channels is the same section in stains of other colours: the
+    optics do not know which channel is which.  A strength is a mixture with clear glass, which commutes with everything
+    that is linear in intensity.
     """
     if augment == "none":
         return None
     rng = np.random.default_rng([seed, _AUGMENTATION, step])
     symmetries = rng.integers(0, 8, size=batch_size)
-    orders = rng.integers(0, len(_ORDERS) if augment == "flips-turns-and-colours" else 1, size=batch_size)
-    return [Change(int(symmetry) % 4, bool(symmetry >= 4), _ORDERS[order])
-            for symmetry, order in zip(symmetries, orders, strict=True)]
+    coloured = augment in ("flips-turns-and-colours", "flips-turns-and-stains")
+    orders = rng.integers(0, len(_ORDERS) if coloured else 1, size=batch_size)
+    strengths = np.ones((batch_size, 3))
+    if augment == "flips-turns-and-stains":
+        strengths = rng.uniform(WEAKEST_STAIN, STRONGEST_STAIN, size=(batch_size, 3))
+    return [Change(int(symmetry) % 4, bool(symmetry >= 4), _ORDERS[order], tuple(strength))
+            for symmetry, order, strength in zip(symmetries, orders, strengths.tolist(), strict=True)]
 
 
 def _fill(target: FloatArray, image: Image, top: int, left: int, change: Change) -> None:
@@ -179,6 +190,10 @@ def _fill(target: FloatArray, image: Image, top: int, left: int, change: Change)
         patch = patch[:, ::-1]
     target[:] = patch[:, :, None] if patch.ndim == 2 else patch[:, :, list(change.channels)]
     target /= np.float32(image.white)
+    if change.strengths != _UNCHANGED.strengths:
+        strengths = np.array(change.strengths, dtype=np.float32)
+        target *= strengths
+        target += 1 - strengths
 
 
 def _require_matching_sizes(pair: Pair, geometry: Geometry) -> None:

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import math
-from typing import Literal
 
-from superres.config import TrainSection
+from superres.config import Schedule, TrainSection
 
 PAPER_EPOCHS = 630
 """Table S2, lung tissue: what a run does that names neither steps nor epochs."""
@@ -15,7 +14,7 @@ VALIDATIONS_PER_RUN = 20
 WARM_UP = 0.1
 """Share of the one-cycle schedule in which the rate rises."""
 FIRST_RATE, LAST_RATE = 0.04, 0.001
-"""Start and end of the one-cycle schedule, as shares of its peak."""
+"""Start of the one-cycle schedule, and end of it and of cosine, as shares of the peak."""
 
 
 def step_count(settings: TrainSection, patches: int) -> int:
@@ -30,16 +29,24 @@ def validation_interval(settings: TrainSection, steps: int) -> int:
     return settings.validate_every or max(1, math.ceil(steps / VALIDATIONS_PER_RUN))
 
 
-def learning_rate(schedule: Literal["constant", "one-cycle"], peak: float, step: int, steps: int) -> float:
+def learning_rate(schedule: Schedule, peak: float, step: int, steps: int, warm_up: int = 0) -> float:
     """The rate of step 0 … steps − 1.
 
     constant: the peak.  one-cycle: a linear rise to the peak over the first tenth, then half a cosine down
-    (Smith and Topin, arXiv:1708.07120).
+    (Smith and Topin, arXiv:1708.07120).  cosine: half a cosine down from the peak (Loshchilov and Hutter,
+    arXiv:1608.03983, without restarts).  warm_up: before constant and cosine, the number of steps of a linear rise.
     """
+    if step < warm_up:
+        return peak * (step + 1) / warm_up
     if schedule == "constant":
         return peak
-    rise = WARM_UP * steps
+    rise = WARM_UP * steps if schedule == "one-cycle" else float(warm_up)
     if step < rise:
         return peak * (FIRST_RATE + (1 - FIRST_RATE) * step / rise)
     fall = (step - rise) / max(1.0, steps - 1 - rise)
     return peak * (LAST_RATE + (1 - LAST_RATE) * 0.5 * (1 + math.cos(math.pi * min(1.0, fall))))
+
+
+def rate_of(settings: TrainSection, step: int, steps: int) -> float:
+    """The rate of a step of a training with these settings."""
+    return learning_rate(settings.schedule, settings.learning_rate, step, steps, settings.warm_up)

@@ -11,7 +11,7 @@ import pytest
 
 LEVELS: dict[str, int] = {
     "_version": 0, "errors": 0, "image": 0, "transform": 0, "events": 0,
-    "native": 1, "io": 1, "optics": 1, "registration": 1, "resample": 1,
+    "native": 1, "weights": 1, "io": 1, "optics": 1, "registration": 1, "resample": 1,
     "api": 2,
     "config": 3, "catalog": 3, "hookspecs": 3, "builtin": 3, "scan_folder": 3,
     "plan": 4,

@@ -107,6 +107,7 @@ def test_a_run_leaves_every_result_that_is_promised(tmp_path):
         "outputs",
         "scores.json",
         "report.html",
+        "pictures",
         "work",
     } == names
     scores = json.loads((folder / "scores.json").read_text())
@@ -178,7 +179,7 @@ def test_results_of_other_options_do_not_stay_beside_a_failed_run(tmp_path):
     with pytest.raises(RegistrationError):
         run(tmp_path / "run", "register.options.refuse=drawn")
     names = {path.name for path in (tmp_path / "run").iterdir()}
-    assert not names & {"scores.json", "report.html", "outputs", "history.csv"}
+    assert not names & {"scores.json", "report.html", "outputs", "history.csv", "pictures"}
 
 
 def test_a_rejected_field_is_listed_with_its_reason_and_never_trained_on(tmp_path):

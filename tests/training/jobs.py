@@ -7,7 +7,7 @@ from superres.builtin.losses.mse_gradient import MseGradientLoss
 from superres.builtin.models.rivenson2017 import Rivenson2017Model
 from superres.config import TrainSection
 from superres.events import Events
-from superres.training.loop import TrainingJob
+from superres.training.job import TrainingJob
 
 from .specimens import make_pair
 

@@ -47,11 +47,11 @@ def test_the_best_validation_weights_are_kept(tmp_path):
 
     events = Wrecking()
     session = loop._Training(small_job(tmp_path, steps=18), torch.device("cpu"), events)
-    events.optimiser = session.state.optimiser
+    events.optimiser = session.learner.optimiser
     result = session.run()
     losses = [row.validation_loss for row in result.history]
     assert result.best_step == 6 == result.history[int(np.argmin(losses))].step
-    last = session.state.network.state_dict()
+    last = session.learner.network.state_dict()
     assert any(not np.array_equal(result.tensors[name], last[name].numpy()) for name in last)
 
 
@@ -133,7 +133,7 @@ class SpoiltLoss(Loss):
 
 def test_a_loss_that_is_not_finite_names_step_and_patches(tmp_path):
     job = small_job(tmp_path, losses=[(SpoiltLoss(), 1.0)], validation=[])
-    with pytest.raises(TrainingError, match=r"the loss is nan at step 4; .*'field-[12]' \(\d+, \d+\)") as caught:
+    with pytest.raises(TrainingError, match=r"the loss is not finite at step 4; .*'field-[12]' \(\d+, \d+\)") as caught:
         train(job, Events())
     assert "learning_rate" in caught.value.hint
 

@@ -37,3 +37,21 @@ def test_short_schedules_stay_positive_and_below_the_peak(steps):
 
 def test_constant_is_constant():
     assert {learning_rate("constant", 1e-4, step, 9) for step in range(9)} == {1e-4}
+
+
+def test_cosine_falls_from_the_peak_and_warm_up_rises_to_it():
+    rates = [learning_rate("cosine", 1e-3, step, 101, warm_up=20) for step in range(101)]
+    assert rates[:20] == [pytest.approx(1e-3 * (step + 1) / 20) for step in range(20)]
+    assert rates[20] == pytest.approx(1e-3) and rates[20:] == sorted(rates[20:], reverse=True)
+    assert rates[60] == pytest.approx(1e-3 * (0.001 + 0.999 / 2)) and rates[-1] == pytest.approx(1e-6)
+    constant = [learning_rate("constant", 1e-3, step, 30, warm_up=5) for step in range(30)]
+    assert constant[4:] == [1e-3] * 26 and constant[0] == pytest.approx(2e-4)
+
+
+@pytest.mark.parametrize(("values", "message"), [
+    ({"schedule": "one-cycle", "warm_up": 5}, "rise of its own"),
+    ({"schedule": "cosine", "warm_up": 50, "steps": 50}, "fewer than all"),
+])
+def test_warm_ups_that_make_no_sense_are_refused(values, message):
+    with pytest.raises(ValueError, match=message):
+        TrainSection(**values)
