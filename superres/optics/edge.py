@@ -89,11 +89,11 @@ def slanted_edge(plane: npt.NDArray[np.floating], window_px: int = WINDOW_PX) ->
     spectrum = np.abs(np.fft.rfft(spread, padded))
     frequency = np.fft.rfftfreq(padded, 1 / BINS_PER_PX)
     kept = frequency <= 0.5
-    frequency = np.asarray(frequency[kept], dtype=np.float64)
-    own = np.sinc(2 * frequency / BINS_PER_PX) * np.sinc(frequency / BINS_PER_PX)
+    shown = np.asarray(frequency[kept], dtype=np.float64)
+    own = np.sinc(2 * shown / BINS_PER_PX) * np.sinc(shown / BINS_PER_PX)
     low, high = sorted((float(profile[:8].mean()), float(profile[-8:].mean())))
     transfer = np.asarray(spectrum[kept] / spectrum[0] / own, dtype=np.float64)
-    return EdgeTransfer(frequency, transfer, angle, low, high, residual)
+    return EdgeTransfer(shown, transfer, angle, low, high, residual)
 
 
 def _with_standing_edge(plane: Reals) -> Reals:

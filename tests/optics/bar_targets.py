@@ -6,9 +6,9 @@ import numpy as np
 from scipy import ndimage
 
 from superres.optics import Optics
-from superres.optics.bars import BarPlace
 from superres.optics.camera import PixelSignal, integrate_pixels, sample
 from superres.optics.modes import coherent_modes, image_with_modes
+from superres.optics.usaf.contrast import BarPlace
 from superres.transform import Transform
 
 PITCH_UM = 0.0185

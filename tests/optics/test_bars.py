@@ -3,8 +3,8 @@
 import numpy as np
 import pytest
 
-from superres.optics.bars import ProfileNoise, measure_bars, spline_coefficients
-from superres.optics.usaf import Element
+from superres.optics.usaf.contrast import ProfileNoise, measure_bars, spline_coefficients
+from superres.optics.usaf.target import Element
 from tests.optics.bar_targets import COARSE, FINE, bar_scene, procedure_of_section_6
 
 NOISE = 0.01

@@ -35,7 +35,7 @@ NEST_ORIGIN = (5.3, 6.66)
 """Where the nest inside begins, (y, x) in periods of the outer nest's first element; the scan and the drawing agree
 within 0.1."""
 
-NEST_SIZE = (13.4, 14.0)
+NEST_SIZE = (14.3, 14.0)
 """(height, width) of a nest without its numerals, in periods of its first element."""
 
 SQUARE = (0.0, 7.0, 2.27)
@@ -91,13 +91,14 @@ class LayoutPattern:
 class LayoutNumeral:
     """A numeral of a nest.  value: of the element, or for a group how many groups after the nest's first.
 
-    centre, height: in periods of the first element.
+    centre, height: in periods of the first element.  above: as for the pattern that it stands beside.
     """
 
     kind: Literal["element", "group"]
     value: int
     centre: tuple[float, float]
     height: float
+    above: float
 
 
 @dataclass(frozen=True)
@@ -126,18 +127,20 @@ def nest_patterns() -> tuple[LayoutPattern, ...]:
 
 def nest_numerals() -> tuple[LayoutNumeral, ...]:
     """The numerals of a nest: elements beside their rows, groups above the columns and above the first element."""
-    by_step = {(each.step, each.bars): each.centre for each in nest_patterns()}
+    rows = {each.step: each for each in nest_patterns() if each.bars == "lying"}
     numerals = []
     for step in range(1, 6):
-        y = by_step[step, "lying"][0] + 0.62 * (BLOCK_PERIODS * _period(step) / 2)
-        numerals.append(LayoutNumeral("element", step + 1, (y - 0.25, -0.95), 1.25))
+        # They stand on the line of the lowest bar.
+        y = rows[step].centre[0] + BLOCK_PERIODS / 2 * _period(step) - 0.62
+        numerals.append(LayoutNumeral("element", step + 1, (y, -0.92), 1.25, rows[step].above))
     for step in range(6, 12):
-        numerals.append(LayoutNumeral("element", step - 5, (by_step[step, "lying"][0], NEST_SIZE[1] + 0.5), 0.65))
-    first = by_step[0, "lying"]
-    numerals.append(LayoutNumeral("element", 1, (first[0] + 0.75, NEST_SIZE[1] + 0.75), 1.25))
-    numerals.append(LayoutNumeral("group", 0, (first[0] - 2.9, NEST_SIZE[1] + 0.2), 1.25))
-    numerals.append(LayoutNumeral("group", 0, (-1.4, 2.9), 1.25))
-    numerals.append(LayoutNumeral("group", 1, (-1.4, NEST_SIZE[1] - 2.1), 1.25))
+        centre = (rows[step].centre[0], NEST_SIZE[1] + 0.5)
+        numerals.append(LayoutNumeral("element", step - 5, centre, 0.65, rows[step].above))
+    first = rows[0]
+    numerals.append(LayoutNumeral("element", 1, (first.centre[0] + 0.75, NEST_SIZE[1] + 0.75), 1.0, first.above))
+    numerals.append(LayoutNumeral("group", 0, (first.centre[0] - 1.7, NEST_SIZE[1] + 1.2), 1.25, first.above))
+    numerals.append(LayoutNumeral("group", 0, (-1.3, 2.9), 1.25, 0.0))
+    numerals.append(LayoutNumeral("group", 1, (-1.3, NEST_SIZE[1] - 1.2), 1.25, 0.0))
     return tuple(numerals)
 
 

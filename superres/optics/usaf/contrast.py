@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage
 
-from superres.optics.usaf import BLOCK_PERIODS
+from superres.optics.usaf.target import BLOCK_PERIODS
 
 Reals = npt.NDArray[np.float64]
 
