@@ -47,8 +47,13 @@ def superres_losses() -> list[type[Loss]]:
 
 @hookimpl
 def superres_evaluators() -> list[type[Evaluator]]:
+    from superres.builtin.evaluators.consistency import ConsistencyEvaluator
     from superres.builtin.evaluators.difference_map import DifferenceMapEvaluator
+    from superres.builtin.evaluators.frc import FrcEvaluator
+    from superres.builtin.evaluators.mtf import MtfEvaluator
     from superres.builtin.evaluators.psnr import PsnrEvaluator
+    from superres.builtin.evaluators.spectrum import SpectrumEvaluator
     from superres.builtin.evaluators.ssim import SsimEvaluator
 
-    return [SsimEvaluator, PsnrEvaluator, DifferenceMapEvaluator]
+    return [SsimEvaluator, PsnrEvaluator, DifferenceMapEvaluator, ConsistencyEvaluator, SpectrumEvaluator, MtfEvaluator,
+            FrcEvaluator]

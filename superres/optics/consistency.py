@@ -112,6 +112,14 @@ def noise_level(noise_sd: float, channels: int, quantile: float = 0.99) -> float
     return noise_sd * gain * math.sqrt(float(stats.chi2.ppf(quantile, channels)) / channels)
 
 
+def limit_of(model: ForwardModel) -> str:
+    """What the map cannot see, in one sentence; it belongs beside every map."""
+    cutoff, fine = model.coarse.cutoff_cycles_per_um, model.fine.cutoff_cycles_per_um
+    return (f"It sees only structure that the coarse objective transmits: nothing finer than a period of "
+            f"{1 / cutoff:.3f} µm. Detail between {cutoff:.2f} and {fine:.2f} cycles/µm, part of what the fine "
+            f"objective adds, is not checked at all: a blank map there is no evidence.")
+
+
 @dataclass(frozen=True)
 class VisibleSpot:
     """side_um: of a dark square.  contrast: the smallest that the map shows, None where even black stays below."""

@@ -114,7 +114,8 @@ def test_the_worst_field_comes_first_with_its_maps(make_case: MakeCase) -> None:
     assert [field.name for field in evaluation.fields] == ["bad", "good"]
     assert evaluation.fields[0].place == "worst of 2 by psnr"
     assert [picture.title for picture in evaluation.fields[0].pictures] == [
-        "Difference from the fine image, 0–100 %", "Difference from the fine image, 0–20 %"]
+        "Difference from the fine image, 0–100 %", "Difference from the fine image, 0–20 %",
+        "Difference by region, 3 × 3"]
 
 
 class Broken(Brightness):

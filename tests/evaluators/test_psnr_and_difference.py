@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from superres.api import Case
-from superres.builtin.evaluators.difference_map import DifferenceMapEvaluator, block_mean
+from superres.builtin.evaluators.difference_map import DifferenceMapEvaluator, region_statistics
+from superres.builtin.evaluators.pictures import block_mean
 from superres.builtin.evaluators.psnr import PsnrEvaluator
 from superres.image import FloatArray
 
@@ -74,7 +75,7 @@ def test_maps_show_the_scale_they_claim(make_case: MakeCase) -> None:
     case = make_case(prediction=np.zeros_like(truth))
     object.__setattr__(case, "truth", truth)
     object.__setattr__(case, "bicubic", truth)
-    pictures = DifferenceMapEvaluator(scales_percent=[100, 25]).illustrate(case)
+    pictures = DifferenceMapEvaluator(scales_percent=[100, 25], regions=0).illustrate(case)
     assert [picture.title.split(",")[1].strip() for picture in pictures] == ["0–100 %", "0–25 %"]
     for picture in pictures:
         height, width = picture.pixels.shape[:2]
@@ -87,4 +88,17 @@ def test_maps_show_the_scale_they_claim(make_case: MakeCase) -> None:
 
 
 def test_a_small_field_is_enlarged_so_that_its_map_can_be_seen(make_case: MakeCase) -> None:
-    assert min(picture.pixels.shape[1] for picture in DifferenceMapEvaluator().illustrate(make_case())) > 500
+    assert min(picture.pixels.shape[1] for picture in DifferenceMapEvaluator(regions=0).illustrate(make_case())) > 500
+
+
+def test_regions_have_their_own_numbers(make_case: MakeCase) -> None:
+    percent = np.zeros((60, 91), dtype=np.float32)
+    percent[:20, :30] = 30.0  # the first of 3 × 3 regions is wrong everywhere, the last in one pixel of 600
+    percent[59, 90] = 60.0
+    table = region_statistics(percent, 3)
+    assert [each.box for each in table][:2] == [(0, 0, 20, 30), (0, 30, 20, 31)] and len(table) == 9
+    assert (table[0].mean, table[0].p99) == (30.0, 30.0)
+    assert table[-1].mean == pytest.approx(60 / 600) and table[-1].p99 == 0.0
+    assert sum(each.mean * each.box[2] * each.box[3] for each in table) == pytest.approx(percent.sum())
+    picture = DifferenceMapEvaluator(regions=2).illustrate(make_case())[-1]
+    assert "2 × 2" in picture.title and "tissue" in picture.caption

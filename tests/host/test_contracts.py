@@ -3,15 +3,24 @@
 import ast
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 import superres
 import superres.api
 import superres.testing
+from superres.api import Case
+from superres.builtin.evaluators.consistency import ConsistencyEvaluator
 from superres.builtin.evaluators.difference_map import DifferenceMapEvaluator
+from superres.builtin.evaluators.fine_optics import forward_model
+from superres.builtin.evaluators.frc import FrcEvaluator
+from superres.builtin.evaluators.mtf import MtfEvaluator
 from superres.builtin.evaluators.psnr import PsnrEvaluator
+from superres.builtin.evaluators.spectrum import SpectrumEvaluator
 from superres.builtin.evaluators.ssim import SsimEvaluator
 from superres.builtin.losses.l1 import L1Loss
 from superres.builtin.losses.mse import MseLoss
@@ -25,6 +34,8 @@ from superres.builtin.sources.acquisition import AcquisitionSource
 from superres.builtin.sources.pairs import PairsSource
 from superres.builtin.sources.simulate import SimulateSource
 from superres.catalog import Catalog
+from superres.image import Image
+from superres.optics.usaf.target import TargetSpec, draw_target
 from superres.scan_folder import write_scan_folder
 from superres.testing import (
     EvaluatorContract,
@@ -72,6 +83,57 @@ class TestDifferenceMap(EvaluatorContract):
     plugin = DifferenceMapEvaluator
 
 
+class TestConsistency(EvaluatorContract):
+    plugin = ConsistencyEvaluator
+
+    def case(self, seed, **options):
+        """With an input that really is the truth seen through the coarse objective: the suite's own is any texture."""
+        case = super().case(seed, **options)
+        truth = super().case(seed).truth
+        coarse = forward_model(case, ConsistencyEvaluator.Options()).coarsen(truth, (24, 20))
+        return replace(case, input=Image(coarse, 0.185, name=case.name))
+
+
+class TestSpectrum(EvaluatorContract):
+    plugin = SpectrumEvaluator
+
+    def case(self, seed, **options):
+        """Large enough for a spectrum."""
+        return tiled(super().case(seed, **options), 2)
+
+
+class TestMtf(EvaluatorContract):
+    plugin = MtfEvaluator
+
+    def case(self, seed, *, error=0.02, with_truth=True):
+        """A resolution target in place of a texture: one nest, 7 px a period at its first element."""
+        rng = np.random.default_rng(seed)
+        drawn = draw_target(TargetSpec(first_group=6, nests=1, numerals=False, margin_um=3.0), 15.625 / 7)
+        truth = np.repeat(cv2.GaussianBlur(drawn.transmittance, (0, 0), 0.6)[:, :, None], 3, axis=2)
+        off = [np.clip(truth + rng.normal(0, sd, truth.shape), 0, 1).astype(np.float32) for sd in (error, 0.08)]
+        coarse = Image(np.ascontiguousarray(truth[::2, ::2]), 2 * 15.625 / 7, name=f"field-{seed}")
+        return Case(f"field-{seed}", f"specimen-{seed % 2}", coarse, *off, truth if with_truth else None, 15.625 / 7)
+
+
+class TestFrc(EvaluatorContract):
+    plugin = FrcEvaluator
+
+    def case(self, seed, **options):
+        """With a camera frame as input: structure up to 0.15 cycles/px, and noise of its own."""
+        frame = np.random.default_rng(seed).normal(0, 0.01, (160, 160, 3))
+        radius = np.hypot(np.fft.fftfreq(160)[:, None], np.fft.fftfreq(160)[None])
+        grain = np.fft.fft2(np.random.default_rng(seed).normal(0, 1, (160, 160))) * (radius < 0.15)
+        frame += 0.5 + 0.1 * np.fft.ifft2(grain).real[:, :, None]
+        return replace(super().case(seed, **options), input=Image(frame.astype(np.float32), 0.185))
+
+
+def tiled(case, times):
+    """The same periodic texture, several times as wide and high."""
+    wide = {name: None if image is None else np.tile(image, (times, times, 1)) for name, image in
+            (("prediction", case.prediction), ("bicubic", case.bicubic), ("truth", case.truth))}
+    return replace(case, input=case.input.with_pixels(np.tile(case.input.pixels, (4, 4, 1))), **wide)
+
+
 class TestPaper(RegistrarContract):
     plugin = PaperRegistrar
 
@@ -116,9 +178,6 @@ class TestPairs(SourceContract):
 
     @pytest.fixture(autouse=True)
     def pairs_on_disk(self, tmp_path, rng):
-        import numpy as np
-
-        from superres.image import Image
         from superres.io.images import write_image
 
         for name in ("a", "b"):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+from dataclasses import dataclass
 from typing import Annotated, Any, ClassVar
 
 import numpy as np
@@ -10,13 +12,11 @@ from pydantic import Field
 from superres.api.evaluator import Case, Picture
 from superres.api.plugin import PluginOptions
 from superres.builtin.evaluators.full_reference import FullReferenceEvaluator, Quantity
+from superres.builtin.evaluators.pictures import LabelledMap, draw_curves, draw_maps
 from superres.image import Array, FloatArray
 
-PANEL_PX = 300
-"""Longest side of one map in a picture: two maps and a colour bar stay under 700 px."""
-
-DOTS_PER_INCH = 100
-INK = "#222222"
+CLEAR = 0.9
+"""Brightness of the truth from which a pixel counts as clear glass rather than tissue."""
 
 
 class DifferenceMapEvaluator(FullReferenceEvaluator):
@@ -37,6 +37,7 @@ class DifferenceMapEvaluator(FullReferenceEvaluator):
         scales_percent: tuple[Annotated[float, Field(gt=0.0, le=100.0)], ...] = Field(
             (100.0, 20.0), min_length=1, max_length=4,
             description="upper ends of the colour bars in % of white, one picture each (paper: 100)")
+        regions: int = Field(3, ge=0, le=8, description="side of the grid of regions with their own numbers; 0: none")
 
     def measure(self, image: FloatArray, truth: FloatArray) -> tuple[float, ...]:
         percent = difference_percent(image, truth)
@@ -46,66 +47,76 @@ class DifferenceMapEvaluator(FullReferenceEvaluator):
         """Maps of the model's output and of bicubic up-sampling side by side, on one colour scale."""
         if case.truth is None:
             return ()
-        maps = [(label, difference_percent(image, case.truth))
-                for label, image in (("output", case.prediction), ("bicubic", case.bicubic))]
+        maps = [LabelledMap(f"{label}, mean {plane.mean():.2f} %", plane) for label, plane in (
+            (label, difference_percent(image, case.truth))
+            for label, image in (("output", case.prediction), ("bicubic", case.bicubic)))]
         pictures = []
         for scale in self.options.scales_percent:
-            pixels, block_px = _draw(maps, scale)
+            pixels, block_px = draw_maps(maps, scale, "%")
             beyond = "" if scale >= 100 else f"; larger differences look like {scale:g} %"
             averaged = f"; one dot of the map is the mean of {block_px} × {block_px} px" if block_px > 1 else ""
             pictures.append(Picture(
                 title=f"Difference from the fine image, 0–{scale:g} %",
                 caption=f"|output − fine image| in percent of white, mean of R, G and B{beyond}{averaged}.",
                 pixels=pixels))
-        return tuple(pictures)
+        return (*pictures, *self._regions(case, maps[0].plane))
+
+    def _regions(self, case: Case, output: FloatArray) -> tuple[Picture, ...]:
+        """Where in the field, and on what, the differences lie."""
+        if self.options.regions == 0 or case.truth is None:
+            return ()
+        table = region_statistics(output, self.options.regions)
+        brightness = case.truth.mean(axis=2)
+        kinds = (("tissue", output[brightness < CLEAR]), ("clear", output[brightness >= CLEAR]))
+        by_kind = ", ".join(f"{name} ({part.size / output.size:.0%} of the field) mean {part.mean():.2f} %, "
+                            f"99th percentile {np.percentile(part, 99):.1f} %" for name, part in kinds if part.size)
+        return (Picture(
+            title=f"Difference by region, {self.options.regions} × {self.options.regions}",
+            caption=f"Mean of each region of the output's map and, in brackets, its 99th percentile. {by_kind}; clear "
+                    f"is what the fine image shows brighter than {CLEAR:.0%} of white.",
+            pixels=_draw_regions(output, table)),)
+
+
+@dataclass(frozen=True)
+class RegionStatistics:
+    """One region of a field.  box: (top, left, height, width) px.  mean, p99: of the map there, in % of white."""
+
+    box: tuple[int, int, int, int]
+    mean: float
+    p99: float
+
+
+def region_statistics(percent: FloatArray, side: int) -> tuple[RegionStatistics, ...]:
+    """The map's statistics on a grid of side × side regions (fewer where the field has fewer pixels), row by row."""
+    rows, columns = (np.unique(np.linspace(0, count, side + 1).round().astype(int)) for count in percent.shape)
+    found = []
+    for top, bottom in itertools.pairwise(rows):
+        for left, right in itertools.pairwise(columns):
+            part = percent[top:bottom, left:right]
+            found.append(RegionStatistics((int(top), int(left), int(bottom - top), int(right - left)),
+                                          float(part.mean(dtype=np.float64)), float(np.percentile(part, 99))))
+    return tuple(found)
+
+
+def _draw_regions(percent: FloatArray, table: tuple[RegionStatistics, ...]) -> Array:
+    height, width = percent.shape
+    top = max(float(np.percentile(percent, 99.5)), 1e-3)
+
+    def draw(axes: Any) -> None:
+        axes.imshow(percent, cmap="inferno", vmin=0, vmax=top, aspect="equal", extent=(0, width, height, 0))
+        for each in table:
+            y, x, tall, wide = each.box
+            axes.text(x + wide / 2, y + tall / 2, f"{each.mean:.1f} %\n({each.p99:.0f})", ha="center", va="center",
+                      fontsize=8, color="white", bbox={"facecolor": "black", "alpha": 0.5, "pad": 1.5, "linewidth": 0})
+            axes.plot([x, x + wide, x + wide, x, x], [y, y, y + tall, y + tall, y], color="white", linewidth=0.6)
+        axes.set_xticks([])
+        axes.set_yticks([])
+        axes.set_title(f"0–{top:.1f} %", loc="left", fontsize=9)
+        axes.grid(False)
+
+    return draw_curves(draw, 420, min(620, max(200, round(420 * height / width))))
 
 
 def difference_percent(image: FloatArray, truth: FloatArray) -> FloatArray:
     """(H, W) float32 in percent of white, from two (H, W, 3) images in [0, 1]."""
     return np.asarray(100.0 * np.abs(image - truth).mean(axis=2), dtype=np.float32)
-
-
-def block_mean(plane: FloatArray, block_px: int) -> FloatArray:
-    """Means over blocks of block_px², the last row and column of blocks possibly smaller."""
-    height, width = plane.shape
-    rows, columns = np.arange(0, height, block_px), np.arange(0, width, block_px)
-    sums = np.add.reduceat(np.add.reduceat(plane, rows, axis=0), columns, axis=1)
-    counts = np.diff(np.append(rows, height))[:, None] * np.diff(np.append(columns, width))[None, :]
-    return np.asarray(sums / counts, dtype=np.float32)
-
-
-def _draw(maps: list[tuple[str, FloatArray]], scale_percent: float) -> tuple[Array, int]:
-    """The maps in a row with a colour bar, as (H, W, 3) uint8, and how many pixels a side make one dot."""
-    from matplotlib import colormaps
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
-
-    longest = max(maps[0][1].shape)
-    block_px = -(-longest // PANEL_PX)
-    enlarge = max(1, PANEL_PX // longest)  # a field of 60 dots would hardly be seen on the page
-    dot = np.ones((enlarge, enlarge), dtype=np.float32)
-    panels = [np.kron(block_mean(plane, block_px), dot) for _, plane in maps]
-    height, width = panels[0].shape
-    gap, head, foot, bar = 10, 26, 8, 62
-    bar_height = max(height, 100)
-    total_width, total_height = 2 * width + 3 * gap + bar, bar_height + head + foot
-    figure = Figure(figsize=(total_width / DOTS_PER_INCH, total_height / DOTS_PER_INCH), dpi=DOTS_PER_INCH,
-                    facecolor="white")
-    canvas: Any = FigureCanvasAgg(figure)
-    colours = colormaps["inferno"]
-    for index, ((label, plane), panel) in enumerate(zip(maps, panels, strict=True)):
-        left = gap + index * (width + gap)
-        figure.figimage(panel[::-1], xo=left, yo=foot, cmap=colours, vmin=0.0, vmax=scale_percent, origin="lower")
-        figure.text(left / total_width, (foot + height + 7) / total_height, f"{label}, mean {plane.mean():.2f} %",
-                    fontsize=8.5, color=INK)
-    axes = figure.add_axes(((2 * width + 3 * gap) / total_width, foot / total_height,
-                            12 / total_width, bar_height / total_height))
-    axes.imshow(np.linspace(0, 1, 256)[:, None], cmap=colours, aspect="auto", origin="lower",
-                extent=(0, 1, 0, scale_percent))
-    axes.set_xticks([])
-    axes.yaxis.tick_right()
-    ticks = np.linspace(0, scale_percent, 5)
-    axes.set_yticks(ticks, [f"{tick:g} %" for tick in ticks], fontsize=7.5)
-    axes.tick_params(length=2, pad=2, color=INK, labelcolor=INK)
-    canvas.draw()
-    return np.array(np.asarray(canvas.buffer_rgba())[:, :, :3]), block_px

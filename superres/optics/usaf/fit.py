@@ -23,8 +23,8 @@ STEP_TOLERANCE = 0.45
 LAYOUT_TOLERANCE = 0.07
 """Share of the distance by which real targets depart from the layout (scan and drawing differ by 5 % in row gaps)."""
 
-SEEDS = 10
-"""Best groups of bars from which hypotheses start."""
+SEEDS, CONVINCING = 10, 0.6
+"""Best groups of bars from which hypotheses start; after three of them, none more where this share is explained."""
 
 
 @dataclass(frozen=True)
@@ -73,8 +73,8 @@ class LayoutFit:
 class _Hypothesis:
     linear: Reals
     offset: Reals
-    step: int
     seed: int
+    apart: float
 
     def unit_px(self) -> float:
         return math.sqrt(abs(float(np.linalg.det(self.linear))))
@@ -143,10 +143,16 @@ def _ranked(triplets: Sequence[Triplet], layout: _Layout, first_step: float | No
     angles = np.array([each.angle for each in triplets])
     quality = np.array([each.quality for each in triplets])
     ranked = []
-    for seed in np.argsort(-quality)[:SEEDS]:
+    best = 0.0
+    for tried, seed in enumerate(np.argsort(-quality)[:SEEDS]):
+        if tried >= 3 and best > CONVINCING * quality.sum():
+            break
         for hypothesis in _hypotheses(triplets[seed], int(seed), first_step):
             weights = _weights(hypothesis, layout, centres, periods, angles, triplets[seed].centre)
-            ranked.append((float((quality[:, None] * weights).max(axis=1).sum()), hypothesis))
+            # Of assignments that explain as much, the one nearest to the known pixel size.
+            score = float((quality[:, None] * weights).max(axis=1).sum()) * (1 - 0.05 * hypothesis.apart)
+            best = max(best, score)
+            ranked.append((score, hypothesis))
     ranked.sort(key=lambda each: -each[0])
     return ranked
 
@@ -156,9 +162,11 @@ def _hypotheses(triplet: Triplet, seed: int, first_step: float | None) -> list[_
     along = np.array([math.cos(triplet.angle), math.sin(triplet.angle)])
     found = []
     for pattern in nest_patterns():
+        apart = 0.0
         if first_step is not None:
-            apart = (first_step - 6 * math.log2(triplet.period_px) - pattern.step) % NEST_STEP
-            if min(apart, NEST_STEP - apart) > 1.6:
+            steps = (first_step - 6 * math.log2(triplet.period_px) - pattern.step) % NEST_STEP
+            apart = min(steps, NEST_STEP - steps)
+            if apart > 1.6:
                 continue
         unit = triplet.period_px * 2.0 ** (pattern.step / 6)
         for turned in (1.0, -1.0):
@@ -168,7 +176,7 @@ def _hypotheses(triplet: Triplet, seed: int, first_step: float | None) -> list[_
                 axes = (down, side) if pattern.bars == "standing" else (side, down)
                 linear = unit * np.stack(axes, axis=1)
                 offset = np.array(triplet.centre) - linear @ np.array(pattern.centre)
-                found.append(_Hypothesis(linear, offset, pattern.step, seed))
+                found.append(_Hypothesis(linear, offset, seed, apart))
     return found
 
 

@@ -12,7 +12,7 @@ from scipy import ndimage
 
 Reals = npt.NDArray[np.float64]
 
-LEVELS = 14
+LEVELS = 12
 """Thresholds between the darkest and the brightest value: unevenly lit and half-resolved bars come apart at other
 levels than sharp ones."""
 

@@ -1,0 +1,63 @@
+"""All elements of a target that was read: contrast against frequency."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import numpy.typing as npt
+
+from superres.optics.usaf.contrast import BarContrast, BarPlace, ProfileNoise, measure_bars, spline_coefficients
+from superres.optics.usaf.reading import FoundPattern, TargetReading
+
+
+@dataclass(frozen=True, eq=False)
+class ElementContrast:
+    """What was measured on one pattern.  frequency: cycles/px in the image that was measured."""
+
+    pattern: FoundPattern
+    measured: BarContrast
+
+    @property
+    def frequency_cycles_per_px(self) -> float:
+        return 1 / self.pattern.place.period_length_px
+
+    @property
+    def frequency_cycles_per_mm(self) -> float:
+        """By the target's definition; right only where groups are absolute."""
+        return self.pattern.element.frequency_cycles_per_mm
+
+
+def measure_target(plane: npt.NDArray[np.floating], patterns: Iterable[FoundPattern], share: float = 0.85
+                   ) -> tuple[ElementContrast, ...]:
+    """Contrast of every pattern in an image.
+
+    plane: (H, W) linear intensities, 0 where there is no light.  patterns: of a reading of this image, or of another
+    of the same field brought to its pixels by `at_scale`.  share: see `measure_bars`.
+    """
+    coefficients, noise = spline_coefficients(plane), ProfileNoise(np.asarray(plane, dtype=np.float64))
+    return tuple(ElementContrast(each, measure_bars(coefficients, each.place, noise, share)) for each in patterns)
+
+
+def at_scale(reading: TargetReading, factor: float) -> tuple[FoundPattern, ...]:
+    """The patterns on the grid of an image of the same field with `factor` times as many pixels a side."""
+    return tuple(replace(each, place=_scaled(each.place, factor)) for each in reading.patterns)
+
+
+def finest_resolved(rows: Sequence[ElementContrast], bars: str | None = None) -> ElementContrast | None:
+    """The finest element below which none of the measured patterns is lost; of one direction or of both."""
+    best = None
+    for row in sorted(rows, key=lambda each: each.pattern.element.index):
+        if bars is not None and row.pattern.bars != bars:
+            continue
+        if row.measured.contrast == 0:
+            return best
+        best = row
+    return best
+
+
+def _scaled(place: BarPlace, factor: float) -> BarPlace:
+    y, x = ((value + 0.5) * factor - 0.5 for value in place.centre_px)
+    return BarPlace((y, x), (place.period_px[0] * factor, place.period_px[1] * factor),
+                    (place.bar_px[0] * factor, place.bar_px[1] * factor), place.dark)
