@@ -35,6 +35,7 @@ def diagnose() -> tuple[Finding, ...]:
         ),
         *_torch(),
         *_native(),
+        *_engine(),
         *_opencv(),
         *_plugins(),
     )
@@ -61,11 +62,26 @@ def _torch() -> Iterator[Finding]:
 def _native() -> Iterator[Finding]:
     from superres import native
 
-    if native.available():
-        facts = ", ".join(f"{key} {value}" for key, value in native.build_info().items())
-        yield Finding("ok", "native module", f"{facts}; it holds build information, the network runs in torch")
-    else:
-        yield Finding("note", "native module", f"not built: {native.reason_unavailable()}; the network runs in torch")
+    if not native.available():
+        yield Finding("note", "native module", f"not built: {native.reason_unavailable()}; engine = native is an error")
+        return
+    info = native.build_info()
+    built = f"{info['version']}, {info['compiler']}, {info['build_type']}"
+    if info["cuda"] == "no":
+        yield Finding("ok", "native module", f"{built}; no kernels for GPUs: the plain float32 forward on the CPU")
+        return
+    cards = native.device_count()
+    here = f"GPUs here: {cards}" if cards else "no GPU here: the plain float32 forward on the CPU"
+    yield Finding("ok", "native module", f"{built}; kernels for {info['cuda_architectures']}; {here}")
+
+
+def _engine() -> Iterator[Finding]:
+    """What "auto" means for the built-in network on this machine."""
+    from superres.inference.device import resolve_device
+    from superres.inference.engines import choose
+
+    _, why = choose(True, resolve_device("auto"))
+    yield Finding("ok", "engine", why)
 
 
 def _opencv() -> Iterator[Finding]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, get_args, overload
+from typing import overload
 
 import numpy as np
 import torch
@@ -17,13 +17,13 @@ from superres.config import Precision
 from superres.errors import EngineError, ImageError
 from superres.events import Events
 from superres.image import Array, Image, from_unit
-from superres.inference.device import has_fast_bfloat16, resolve_device
+from superres.inference.device import resolve_device
+from superres.inference.engines import EngineName, arrange, check_names
 from superres.inference.forward import Runner, TensorPixels
 from superres.inference.load import model_of, network_of
-from superres.inference.pixels import ArrayPixels
+from superres.inference.pixels import ArrayPixels, Uint8Pixels
 from superres.io.weights import Weights, read_weights
 
-EngineName = Literal["auto", "torch", "native", "openvino"]
 DEFAULT_TILE_PX = 384
 """Of 128 … 512 the one with the least CPU time for the paper's network: small tiles compute halo, large ones leave the
 cache."""
@@ -33,8 +33,9 @@ cache."""
 class EngineDescription:
     """Which path runs, and why.
 
-    engine: "torch".  device: as torch names it.  precision: as asked for.  arithmetic: what that means here. threads:
-    of the CPU, 0 on a GPU.  tile_px: side of a tile's core in input pixels, 0 for a network that is never tiled.
+    engine: "torch", "native" or "openvino".  device: as torch names it.  precision: as asked for.  arithmetic: what
+    that means here.  threads: of the CPU, 0 on a GPU.  tile_px: side of a tile's core in input pixels, 0 for a
+    network that is never tiled.
     """
 
     model: str
@@ -58,8 +59,9 @@ class EngineDescription:
 class Engine:
     """Super-resolves images with one set of weights.  Make it with `load`; call it from as many threads as you like."""
 
-    def __init__(self, weights: Weights, runner: Runner, description: EngineDescription) -> None:
+    def __init__(self, weights: Weights, runner: Runner, description: EngineDescription, takes_uint8: bool) -> None:
         """Use `load` or `from_weights`."""
+        self._takes_uint8 = takes_uint8
         self._weights = weights
         self._runner = runner
         self._description = description
@@ -69,9 +71,11 @@ class Engine:
              catalog: Catalog | None = None, tile_px: int = DEFAULT_TILE_PX) -> Engine:
         """Read a weights file and prepare its network.
 
-        device: "auto", "cpu", "cuda" or "cuda:N".  precision: "exact" is float32 on a CPU, and float16 storage with
-        float32 sums on a GPU; "fast" is bfloat16 on a CPU.  catalog: where the model plug-in is looked up; None for
-        everything that is installed.  tile_px: side of a tile's core in input pixels.
+        device: "auto", "cpu", "cuda" or "cuda:N".  engine: "torch"; "native", libsuperres; "openvino", the extra of
+        that name; or "auto", the fastest one that is installed (docs/engine.md has the measurements).  precision:
+        "exact" is float32 on a CPU, and float16 storage with float32 sums on a GPU; "fast" is bfloat16 on a CPU.
+        catalog: where the model plug-in is looked up; None for everything that is installed.  tile_px: side of a tile's
+        core in input pixels.
         Raises WeightsError (missing, damaged or mismatched file), EngineError (an engine, device or precision that
         cannot run here: nothing else is taken in its place).
         """
@@ -82,24 +86,22 @@ class Engine:
                      precision: Precision = "exact", catalog: Catalog | None = None,
                      tile_px: int = DEFAULT_TILE_PX) -> Engine:
         """The same from weights in memory, which are copied."""
-        _require_torch_engine(engine)
-        if precision not in get_args(Precision):
-            raise EngineError(f"precision '{precision}' is unknown; expected exact or fast")
+        check_names(engine, precision)
         if tile_px < 1:
             raise EngineError(f"tile_px is {tile_px}; expected at least 1")
         place = resolve_device(device)
-        dtype, arithmetic = _arithmetic(place, precision)
         model = model_of(weights, catalog if catalog is not None else Catalog.discover())
-        network = network_of(model, weights.tensors).to(device=place, dtype=dtype)
+        arranged = arrange(model, network_of(model, weights.tensors), place, engine, precision)
         chosen = "asked for" if device != "auto" else \
             "chosen, as torch sees a GPU" if place.type == "cuda" else "chosen, as torch sees no GPU"
         tiled = model.geometry.halo_px is not None
         description = EngineDescription(
-            model=weights.plugin, parameters=weights.parameters, scale=str(model.geometry.scale), engine="torch",
-            device=str(place), precision=precision, arithmetic=arithmetic,
+            model=weights.plugin, parameters=weights.parameters, scale=str(model.geometry.scale),
+            engine=arranged.engine, device=str(place), precision=precision, arithmetic=arranged.arithmetic,
             threads=torch.get_num_threads() if place.type == "cpu" else 0, tile_px=tile_px if tiled else 0,
-            why=f"{place} was {chosen}; torch {torch.__version__} is the engine of this build")
-        return cls(weights, Runner(network, model.geometry, place, dtype, tile_px), description)
+            why=f"device {place}: {chosen}; engine: {arranged.why}")
+        runner = Runner(arranged.network, model.geometry, place, arranged.dtype, tile_px)
+        return cls(weights, runner, description, arranged.takes_uint8)
 
     @property
     def weights(self) -> Weights:
@@ -181,6 +183,10 @@ class Engine:
 
     def _rows(self, source: ArrayPixels, passes: int, events: Events) -> Iterator[Array]:
         array = source.array
+        if self._takes_uint8 and passes == 1 and array.dtype == np.uint8 and array.ndim == 3 and source.white == 255:
+            for band in self._runner.bands(Uint8Pixels(array), events):
+                yield band.pixels[0].permute(1, 2, 0).cpu().numpy()
+            return
         for band in self._runner.bands(source, events, passes=passes):
             unit = band.pixels[0].permute(1, 2, 0).cpu().numpy()
             yield from_unit(unit.mean(axis=2) if array.ndim == 2 else unit, array.dtype, source.white)
@@ -205,24 +211,6 @@ class Engine:
                 result[first:first + together, :, top:top + pixels.shape[2]] = pixels
                 top += pixels.shape[2]
         return result
-
-
-def _require_torch_engine(engine: str) -> None:
-    if engine not in get_args(EngineName):
-        raise EngineError(f"engine '{engine}' is unknown; expected one of {', '.join(get_args(EngineName))}")
-    if engine in ("native", "openvino"):
-        raise EngineError(f"engine '{engine}' cannot run a network in this build",
-                          hint="use engine = \"torch\", or \"auto\" to have one chosen")
-
-
-def _arithmetic(device: torch.device, precision: Precision) -> tuple[torch.dtype, str]:
-    if device.type == "cuda":
-        return torch.float16, "float16 storage, float32 sums"
-    if precision == "exact":
-        return torch.float32, "float32"
-    if has_fast_bfloat16(device):
-        return torch.bfloat16, "bfloat16"
-    return torch.bfloat16, "bfloat16, which this processor emulates: slower than exact"
 
 
 def _require_passes(passes: int) -> None:

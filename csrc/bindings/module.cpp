@@ -1,18 +1,27 @@
-// superres.native._core: libsuperres as a Python module.  No logic here: arguments in, arguments out.
+// superres.native._core: libsuperres as a Python module.  No logic here: arguments in, arguments out, the GIL released.
+#include <pybind11/numpy.h>
 #include <pybind11/pybind11.h>
+#include <pybind11/stl.h>
 
+#include <array>
+#include <memory>
 #include <sstream>
 #include <string>
+#include <utility>
+#include <vector>
 
-#include "superres/build_info.h"
+#include "superres/superres.h"
 
 namespace py = pybind11;
 
 namespace {
 
-py::dict build_info() {
+using FloatArray = py::array_t<float, py::array::c_style | py::array::forcecast>;
+using Strides = std::array<std::int64_t, 4>;
+
+py::dict facts_of(const char *text) {
   py::dict facts;
-  std::istringstream lines(sr_build_info());
+  std::istringstream lines(text);
   for (std::string line; std::getline(lines, line);) {
     const auto split = line.find('=');
     facts[py::str(line.substr(0, split))] = py::str(line.substr(split + 1));
@@ -20,10 +29,108 @@ py::dict build_info() {
   return facts;
 }
 
+// A status other than SR_OK as Python's NativeFailure(status, text).
+struct Failed {
+  sr_status status;
+  std::string text;
+};
+
+void require(sr_status status, const sr_message &message) {
+  if (status != SR_OK)
+    throw Failed{status, message.text[0] != '\0' ? message.text : sr_status_string(status)};
+}
+
+class Model {
+public:
+  Model(const std::array<std::int32_t, 7> &numbers, const std::vector<std::pair<std::string, FloatArray>> &tensors,
+        int device, int threads) {
+    const sr_network network{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]};
+    std::vector<sr_tensor> given;
+    for (const auto &[name, values] : tensors) {
+      sr_tensor tensor{};
+      tensor.name = name.c_str();
+      tensor.values = values.data();
+      tensor.rank = static_cast<std::int32_t>(values.ndim());
+      for (py::ssize_t axis = 0; axis < values.ndim() && axis < 4; ++axis)
+        tensor.shape[axis] = values.shape(axis);
+      given.push_back(tensor);
+    }
+    sr_model *made = nullptr;
+    sr_message message{};
+    sr_status status;
+    {
+      const py::gil_scoped_release released;
+      status = sr_model_create(&network, given.data(), given.size(), device, threads, &made, &message);
+    }
+    require(status, message);
+    model_.reset(made);
+  }
+
+  py::dict describe() const { return facts_of(sr_model_describe(model_.get())); }
+
+  std::pair<std::int64_t, std::int64_t> output_size(std::int64_t h, std::int64_t w) const {
+    std::pair<std::int64_t, std::int64_t> size;
+    sr_output_size(model_.get(), h, w, &size.first, &size.second);
+    return size;
+  }
+
+  std::size_t workspace_size(std::int64_t n, std::int64_t h, std::int64_t w) const {
+    return sr_workspace_size(model_.get(), n, h, w);
+  }
+
+  void forward(bool is_u8, std::uintptr_t in, const Strides &in_strides, std::uintptr_t out, const Strides &out_strides,
+               const std::array<std::int64_t, 3> &size, std::uintptr_t workspace, std::size_t workspace_bytes,
+               std::uintptr_t stream) const {
+    sr_message message{};
+    sr_status status;
+    {
+      const py::gil_scoped_release released;
+      if (is_u8)
+        status = sr_forward_u8(model_.get(), reinterpret_cast<const std::uint8_t *>(in), in_strides.data(),
+                               reinterpret_cast<std::uint8_t *>(out), out_strides.data(), size[0], size[1], size[2],
+                               reinterpret_cast<void *>(workspace), workspace_bytes, reinterpret_cast<void *>(stream),
+                               &message);
+      else
+        status = sr_forward_f32(model_.get(), reinterpret_cast<const float *>(in), in_strides.data(),
+                                reinterpret_cast<float *>(out), out_strides.data(), size[0], size[1], size[2],
+                                reinterpret_cast<void *>(workspace), workspace_bytes, reinterpret_cast<void *>(stream),
+                                &message);
+    }
+    require(status, message);
+  }
+
+private:
+  struct Destroy {
+    void operator()(sr_model *model) const { sr_model_destroy(model); }
+  };
+  std::unique_ptr<sr_model, Destroy> model_;
+};
+
 } // namespace
 
 PYBIND11_MODULE(_core, module) {
   module.doc() = "Binding of libsuperres; use it through superres.native.";
-  module.def("build_info", &build_info,
-             "How libsuperres was built: version, compiler, cxx_standard, build_type, cuda.");
+  static PyObject *failure =
+      PyErr_NewExceptionWithDoc("superres.native._core.NativeFailure", "args: (sr_status, text)", nullptr, nullptr);
+  module.attr("NativeFailure") = py::handle(failure);
+  py::register_exception_translator([](std::exception_ptr thrown) {
+    try {
+      if (thrown)
+        std::rethrow_exception(thrown);
+    } catch (const Failed &failed) {
+      PyErr_SetObject(failure, py::make_tuple(static_cast<int>(failed.status), failed.text).ptr());
+    }
+  });
+  module.def("build_info", [] { return facts_of(sr_build_info()); },
+             "How libsuperres was built: version, compiler, cxx_standard, build_type, cuda, cuda_architectures.");
+  module.def("device_count", &sr_device_count, "CUDA devices that this build can use now.");
+  py::class_<Model>(module, "Model", "sr_model; see superres/superres.h for every argument.")
+      .def(py::init<const std::array<std::int32_t, 7> &, const std::vector<std::pair<std::string, FloatArray>> &, int,
+                    int>(),
+           py::arg("numbers"), py::arg("tensors"), py::arg("device"), py::arg("threads"))
+      .def("describe", &Model::describe)
+      .def("output_size", &Model::output_size)
+      .def("workspace_size", &Model::workspace_size)
+      .def("forward", &Model::forward, py::arg("is_u8"), py::arg("input"), py::arg("in_strides"), py::arg("output"),
+           py::arg("out_strides"), py::arg("size"), py::arg("workspace"), py::arg("workspace_bytes"), py::arg("stream"));
 }

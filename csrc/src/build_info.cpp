@@ -26,6 +26,13 @@
 #else
 #define SR_CXX_STANDARD "17"
 #endif
+#if defined(SUPERRES_WITH_CUDA)
+#define SR_CUDA "yes"
+#define SR_CUDA_ARCHITECTURES SUPERRES_CUDA_ARCHITECTURES
+#else
+#define SR_CUDA "no"
+#define SR_CUDA_ARCHITECTURES "none"
+#endif
 static_assert(SR_CPLUSPLUS >= 201703L, "libsuperres is written in C++17");
 
 namespace {
@@ -34,7 +41,8 @@ constexpr char kInfo[] = "version=" SUPERRES_VERSION "\n"
                          "compiler=" SR_COMPILER "\n"
                          "cxx_standard=" SR_CXX_STANDARD "\n"
                          "build_type=" SUPERRES_BUILD_TYPE "\n"
-                         "cuda=no\n";
+                         "cuda=" SR_CUDA "\n"
+                         "cuda_architectures=" SR_CUDA_ARCHITECTURES "\n";
 
 } // namespace
 

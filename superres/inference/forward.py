@@ -30,7 +30,10 @@ class Pixels(Protocol):
         """(height, width)."""
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
-        """(N, C, rows, columns) float32 in units of white.  Rows are asked for from top to bottom, a few again."""
+        """(N, C, rows, columns) float32 in units of white, or uint8 for a network that takes it.
+
+        Rows are asked for from top to bottom, a few again.
+        """
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,7 +52,10 @@ class TensorPixels:
 
 @dataclass(frozen=True, eq=False)
 class Band:
-    """Finished rows of the output.  top: its first row.  pixels: (N, C, rows, W) float32, all columns, not clamped."""
+    """Finished rows of the output.
+
+    top: its first row.  pixels: (N, C, rows, W), all columns; float32, not clamped, or uint8 where the input was.
+    """
 
     top: int
     pixels: Tensor
@@ -113,7 +119,8 @@ class Runner:
             kept = output[:, :, rows.keep[0]:rows.keep[1], columns.keep[0]:columns.keep[1]]
             if band is None:
                 # Always a copy: a tensor born in inference mode would fail in the caller's autograd.
-                band = torch.empty((*kept.shape[:2], *shape), dtype=torch.float32, device=kept.device,
+                dtype = torch.uint8 if kept.dtype == torch.uint8 else torch.float32
+                band = torch.empty((*kept.shape[:2], *shape), dtype=dtype, device=kept.device,
                                    memory_format=torch.channels_last)
             band[:, :, :, columns.place[0]:columns.place[1]] = kept
         assert band is not None
@@ -121,7 +128,8 @@ class Runner:
 
     @torch.inference_mode()
     def _tile(self, pixels: Tensor) -> Tensor:
-        tile = pixels.to(device=self.device, dtype=self.dtype, memory_format=torch.channels_last)
+        dtype = torch.uint8 if pixels.dtype == torch.uint8 else self.dtype
+        tile = pixels.to(device=self.device, dtype=dtype, memory_format=torch.channels_last)
         output: Tensor = self.network(tile)
         return output
 

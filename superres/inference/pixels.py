@@ -71,3 +71,19 @@ class ArrayPixels:
         tensor = torch.from_numpy(unit)
         planes = tensor[:, :, None].expand(-1, -1, 3) if tensor.ndim == 2 else tensor
         return planes.permute(2, 0, 1)[None]
+
+
+@dataclass(frozen=True, eq=False)
+class Uint8Pixels:
+    """An (H, W, 3) uint8 array, 255 for white, that `Runner` reads as it is, for a network that takes uint8."""
+
+    array: Array
+
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        return int(self.array.shape[0]), int(self.array.shape[1])
+
+    def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+        """(1, 3, rows, columns) uint8, channels last in memory."""
+        region = self.array[rows[0] : rows[1], columns[0] : columns[1]]
+        return torch.from_numpy(np.array(region)).permute(2, 0, 1)[None]

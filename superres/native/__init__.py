@@ -1,4 +1,6 @@
-"""The compiled part of superres, where it was built: build information now, the compiled engine later.
+"""The compiled part of superres, where it was built: libsuperres, the network without torch.
+
+`superres.native.model.NativeModel` runs it.
 
 superres is complete without it.  Ask `available()` before anything else in here.
 """
@@ -16,12 +18,19 @@ def available() -> bool:
 
 
 def build_info() -> dict[str, str]:
-    """How the native module was built: version, compiler, cxx_standard ("17"), build_type, cuda ("yes" or "no").
+    """How the native module was built: version, compiler, cxx_standard ("17"), build_type, cuda ("yes" or "no"),
+    cuda_architectures ("80-real 80-virtual", or "none").
 
     Empty where the module is not available.
     """
     core, _ = _load()
     return dict(core.build_info()) if core is not None else {}
+
+
+def device_count() -> int:
+    """How many CUDA devices the native module can use now: 0 without one, or where it was built without CUDA."""
+    core, _ = _load()
+    return int(core.device_count()) if core is not None else 0
 
 
 def reason_unavailable() -> str:

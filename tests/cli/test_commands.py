@@ -128,7 +128,8 @@ def test_upscale_refuses_what_it_cannot_do(superres, tmp_path, weights_file):
     ok = ("upscale", tmp_path / "in.tif", tmp_path / "out.tif")
     assert_two_lines(superres(*ok, "--weights", tmp_path / "no"), "no weights file")
     assert_two_lines(superres(*ok, "--weights", tmp_path / "cut.safetensors"), "truncated or damaged")
-    assert_two_lines(superres(*ok, "--weights", weights_file, "--engine", "native"), "native", "torch")
+    native = ("--engine", "native", "--precision", "fast")
+    assert_two_lines(superres(*ok, "--weights", weights_file, *native), "native", "exact")
     assert_two_lines(superres(*ok, "--weights", weights_file, "--device", "cuda:7"), "cuda:7")
     assert_two_lines(
         superres("upscale", tmp_path / "text.tif", tmp_path / "out.tif", "--weights", weights_file), "text.tif"

@@ -22,11 +22,12 @@ def test_the_module_is_of_this_release() -> None:
     if not native.available():
         assert info == {}
         return
-    assert list(info) == ["version", "compiler", "cxx_standard", "build_type", "cuda"]
+    assert list(info) == ["version", "compiler", "cxx_standard", "build_type", "cuda", "cuda_architectures"]
     assert info["version"] == superres.__version__
     assert info["cxx_standard"] in {"17", "20", "23"}
     assert info["build_type"] == "Release"
     assert info["cuda"] in {"yes", "no"}
+    assert (info["cuda_architectures"] == "none") == (info["cuda"] == "no")
 
 
 @pytest.mark.parametrize(("content", "reason"), [

@@ -12,6 +12,7 @@ extern "C" {
  *   cxx_standard   the C++ standard it was compiled as: "17", "20" or "23"
  *   build_type     CMake's configuration, as "Release"
  *   cuda           "yes" where device code is inside, else "no"
+ *   cuda_architectures   those of the device code, as CMake names them ("80-real 80-virtual"), or "none"
  *
  * Returns NUL-terminated UTF-8 with static lifetime: never NULL, never freed.  Safe from any thread. */
 const char *sr_build_info(void);

@@ -1,0 +1,112 @@
+/* libsuperres: the pyramidal residual network of Rivenson et al., Optica 4, 1437 (2017), compiled.
+ *
+ * C ABI, usable from C99 and C++.  No globals: models are immutable, so that any number of threads may use one.
+ *
+ *     sr_model *model;
+ *     sr_message why;
+ *     if (sr_model_load("weights.safetensors", SR_DEVICE_CPU, 0, &model, &why) != SR_OK) puts(why.text);
+ */
+#ifndef SUPERRES_SUPERRES_H
+#define SUPERRES_SUPERRES_H
+
+#include <stddef.h>
+#include <stdint.h>
+
+#include "superres/build_info.h"
+
+#ifdef __cplusplus
+extern "C" {
+#endif
+
+typedef enum sr_status {
+  SR_OK = 0,
+  SR_INVALID_ARGUMENT = 1, /* a size, pointer, stride or option that the function does not take */
+  SR_INVALID_WEIGHTS = 2,  /* a tensor is missing, of another shape, not finite or beyond float16 */
+  SR_FILE_ERROR = 3,       /* a weights file cannot be read, or is damaged */
+  SR_NOT_SUPPORTED = 4,    /* this build has no such device, or the device cannot run the kernels */
+  SR_OUT_OF_MEMORY = 5,
+  SR_CUDA_ERROR = 6        /* the CUDA runtime failed; the message says how */
+} sr_status;
+
+/* What went wrong, with the value seen and what was expected.  Pass NULL where it is not wanted. */
+typedef struct sr_message {
+  char text[512];
+} sr_message;
+
+/* One line for a status; static, never NULL. */
+const char *sr_status_string(sr_status status);
+
+/* Devices: a CUDA ordinal from 0, or one of these. */
+#define SR_DEVICE_CPU (-1)      /* plain float32, threaded: exact, not fast */
+#define SR_DEVICE_EMULATED (-2) /* the device kernels run on the host; only in builds with SUPERRES_EMULATION, for tests */
+
+/* Number of CUDA devices that this build can use now; 0 in a build without CUDA or on a machine without a GPU. */
+int sr_device_count(void);
+
+/* Numbers that fix the network: channels A_k = A_{k-1} + floor(alpha k / blocks + 1/2), A_0 = base_channels.
+ * base_channels 1..256, blocks 1..32, alpha 0..256, A_blocks at most 256; up 1..8, down 1..4, up >= down.
+ * grow_first: the first convolution of a block grows the channels, not the second.  input_relu: a ReLU after the input
+ * convolution. */
+typedef struct sr_network {
+  int32_t base_channels, blocks, alpha, grow_first, up, down, input_relu;
+} sr_network;
+
+/* A named float32 tensor, contiguous: weights (out, in, 3, 3), biases (out).
+ * Names: input, blocks.K.first, blocks.K.second (K from 0), expand, output; each .weight and .bias.  Channel
+ * c up^2 + i up + j of expand is row i, column j of colour c. */
+typedef struct sr_tensor {
+  const char *name;
+  const float *values;
+  int32_t rank;
+  int64_t shape[4];
+} sr_tensor;
+
+typedef struct sr_model sr_model;
+
+/* Copy, check and pack weights for a device.  The tensors may go afterwards.
+ * threads: of the CPU path; 0 for one a core.  Ignored on a GPU.
+ * SR_INVALID_WEIGHTS names the layer when a tensor is missing, unknown, of another shape, holds NaN or infinity, or a
+ * value beyond float16 (65504). */
+sr_status sr_model_create(const sr_network *network, const sr_tensor *tensors, size_t count, int device, int threads,
+                          sr_model **model, sr_message *message);
+
+/* The same from a weights file that superres wrote (safetensors with JSON metadata; the model plug-in must be
+ * rivenson2017). */
+sr_status sr_model_load(const char *path, int device, int threads, sr_model **model, sr_message *message);
+
+/* NULL is allowed.  No forward may be running; work queued on a stream must have ended. */
+void sr_model_destroy(sr_model *model);
+
+/* ceil(up h / down) x ceil(up w / down). */
+void sr_output_size(const sr_model *model, int64_t h, int64_t w, int64_t *out_h, int64_t *out_w);
+
+/* What runs, one `key=value` a line: device, arithmetic ("float32", or "float16 storage, float32 sums"), kernel, channels
+ * ("32 34 38 44 52 62"), up, down, halo_px, origin_multiple.  Lives as long as the model. */
+const char *sr_model_describe(const sr_model *model);
+
+/* Bytes that a forward of this size needs as workspace; 0 for sizes that it does not take. */
+size_t sr_workspace_size(const sr_model *model, int64_t n, int64_t h, int64_t w);
+
+/* Super-resolve n images of h x w pixels and 3 channels.
+ *
+ * in, out: first element, on the model's device.  strides: in elements, in the order n, channel, y, x; they may be
+ *     negative (in) or skip (out), but outputs must not overlap one another, nor the input.
+ * u8: 255 is white; the output is clamped and rounded half to even.  f32: 1.0 is white, nothing is clamped; aligned to
+ *     4 bytes; on a GPU at most 65504.
+ * workspace: on the model's device, aligned to 256 bytes, at least sr_workspace_size bytes; not shared by forwards that
+ *     may run at one time.  Nothing is allocated, so a forward may be captured in a graph.
+ * stream: a cudaStream_t of the model's device (NULL: the default stream); the call returns when the work is queued.
+ *     On the CPU it returns when the work is done, and stream is not looked at.
+ * n = 0 does nothing.  The same input gives the same bits each time on one device. */
+sr_status sr_forward_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
+                        const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                        size_t workspace_bytes, void *stream, sr_message *message);
+sr_status sr_forward_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
+                         const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                         size_t workspace_bytes, void *stream, sr_message *message);
+
+#ifdef __cplusplus
+}
+#endif
+
+#endif /* SUPERRES_SUPERRES_H */

@@ -1,0 +1,37 @@
+// Where the kernels of csrc/kernels run: a CUDA device, or the host's emulation of one.
+#pragma once
+
+#include <memory>
+#include <string>
+
+#include "../kernels/convolution.h"
+#include "../kernels/output.h"
+#include "network.h"
+
+namespace superres {
+
+// Immutable once made; every function may be called from many threads.  Throws Failure.
+class Backend {
+public:
+  virtual ~Backend() = default;
+  virtual std::string name() const = 0;
+  // Device memory that holds a copy of `bytes` bytes of the host, aligned to 256.
+  virtual std::shared_ptr<const void> upload(const void *bytes, std::size_t count) const = 0;
+  // Queue a kernel.  tiles: one of kTileCounts.  Allocates nothing and does not wait.
+  virtual void convolve(const kernels::ConvolutionArguments &arguments, int tiles, void *stream) const = 0;
+  virtual void output(const kernels::OutputArguments &arguments, void *stream) const = 0;
+};
+
+// Blocks of a launch; throws Failure where there are more than a launch can have.
+std::int64_t convolution_blocks(const kernels::ConvolutionArguments &arguments);
+std::int64_t output_blocks(const kernels::OutputArguments &arguments);
+
+int cuda_device_count();
+// Throws Failure (SR_NOT_SUPPORTED) where this build or this machine has no such device.
+std::unique_ptr<Backend> cuda_backend(int device);
+std::unique_ptr<Backend> emulated_backend();
+
+// "80;86;89": the architectures whose code is inside; empty without CUDA.
+std::string cuda_architectures();
+
+} // namespace superres

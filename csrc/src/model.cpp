@@ -1,0 +1,188 @@
+// The C API: arguments are checked here, and no exception leaves.
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <variant>
+
+#include "device_forward.h"
+#include "plain.h"
+#include "weights_file.h"
+
+using namespace superres;
+
+struct sr_model {
+  sr_network numbers;
+  std::variant<std::unique_ptr<PlainForward>, std::unique_ptr<DeviceForward>> forward;
+  std::string description;
+};
+
+namespace {
+
+constexpr std::int64_t kLongestSide = 1 << 24; // at most 2^27 fine pixels a side
+
+sr_status report(const Failure &failure, sr_message *message) {
+  if (message != nullptr) {
+    const auto length = std::min(failure.text.size(), sizeof message->text - 1);
+    std::memcpy(message->text, failure.text.data(), length);
+    message->text[length] = '\0';
+  }
+  return failure.status;
+}
+
+// Run, and turn whatever is thrown into a status and a message.
+template <class Call> sr_status guarded(sr_message *message, const Call &call) {
+  try {
+    call();
+    if (message != nullptr)
+      message->text[0] = '\0';
+    return SR_OK;
+  } catch (const Failure &failure) {
+    return report(failure, message);
+  } catch (const std::bad_alloc &) {
+    return report({SR_OUT_OF_MEMORY, "not enough memory"}, message);
+  } catch (const std::exception &error) {
+    return report({SR_INVALID_ARGUMENT, error.what()}, message);
+  }
+}
+
+void require(bool holds, const std::string &text) {
+  if (!holds)
+    throw Failure{SR_INVALID_ARGUMENT, text};
+}
+
+std::string described(const Network &network, const std::string &device, const char *arithmetic, const char *kernel) {
+  std::string channels;
+  for (const int each : network.channels)
+    channels += (channels.empty() ? "" : " ") + std::to_string(each);
+  return "device=" + device + "\narithmetic=" + arithmetic + "\nkernel=" + kernel + "\nchannels=" + channels +
+         "\nup=" + std::to_string(network.numbers.up) + "\ndown=" + std::to_string(network.numbers.down) +
+         "\nhalo_px=" + std::to_string(network.halo_px()) +
+         "\norigin_multiple=" + std::to_string(network.origin_multiple()) + "\n";
+}
+
+std::unique_ptr<sr_model> made(const Network &network, int device, int threads) {
+  require(threads >= 0 && threads <= 1024, "threads is " + std::to_string(threads) + "; expected 0 to 1024");
+  auto model = std::make_unique<sr_model>();
+  model->numbers = network.numbers;
+  if (device == SR_DEVICE_CPU) {
+    auto plain = std::make_unique<PlainForward>(network, threads);
+    model->description = described(network, "cpu, threads " + std::to_string(plain->threads()), "float32", "plain loops");
+    model->forward = std::move(plain);
+    return model;
+  }
+  require(device >= 0 || device == SR_DEVICE_EMULATED,
+          "device is " + std::to_string(device) + "; expected -1 for the CPU or the number of a GPU");
+  auto run = std::make_unique<DeviceForward>(network, device >= 0 ? cuda_backend(device) : emulated_backend());
+  model->description = described(network, run->device_name(), "float16 storage, float32 sums",
+                                 "tensor cores (mma.m16n8k16), one launch a layer");
+  model->forward = std::move(run);
+  return model;
+}
+
+template <class Value>
+void forward(const sr_model *model, const Value *in, const std::int64_t in_strides[4], Value *out,
+             const std::int64_t out_strides[4], std::int64_t n, std::int64_t h, std::int64_t w, void *workspace,
+             std::size_t workspace_bytes, void *stream) {
+  require(model != nullptr, "model is NULL");
+  require(n >= 0 && h >= 1 && w >= 1 && h <= kLongestSide && w <= kLongestSide,
+          "the input has " + std::to_string(n) + " images of " + std::to_string(h) + " x " + std::to_string(w) +
+              " pixels; expected 0 or more, of 1 to 2^24 pixels a side");
+  if (n == 0)
+    return;
+  require(in != nullptr && out != nullptr && in_strides != nullptr && out_strides != nullptr, "a pointer is NULL");
+  require(reinterpret_cast<std::uintptr_t>(in) % sizeof(Value) == 0 &&
+              reinterpret_cast<std::uintptr_t>(out) % sizeof(Value) == 0,
+          "float frames must be aligned to 4 bytes");
+  const auto needed = sr_workspace_size(model, n, h, w);
+  require(needed > 0, "the input is too large for one call; cut it into bands");
+  require(workspace_bytes >= needed, "the workspace has " + std::to_string(workspace_bytes) + " bytes; expected " +
+                                         std::to_string(needed) + " (sr_workspace_size)");
+  require(workspace != nullptr && reinterpret_cast<std::uintptr_t>(workspace) % 256 == 0,
+          "the workspace must be aligned to 256 bytes");
+  Frames from{const_cast<Value *>(in), {}, sizeof(Value) == 1}, to{out, {}, sizeof(Value) == 1};
+  std::copy(in_strides, in_strides + 4, from.strides);
+  std::copy(out_strides, out_strides + 4, to.strides);
+  if (const auto *plain = std::get_if<std::unique_ptr<PlainForward>>(&model->forward))
+    (*plain)->run(from, to, n, h, w, static_cast<float *>(workspace));
+  else
+    std::get<std::unique_ptr<DeviceForward>>(model->forward)->run(from, to, n, h, w, workspace, stream);
+}
+
+} // namespace
+
+extern "C" {
+
+const char *sr_status_string(sr_status status) {
+  switch (status) {
+  case SR_OK:
+    return "ok";
+  case SR_INVALID_ARGUMENT:
+    return "an argument is not what the function takes";
+  case SR_INVALID_WEIGHTS:
+    return "the weights do not fit the network, or are not finite";
+  case SR_FILE_ERROR:
+    return "the weights file cannot be read";
+  case SR_NOT_SUPPORTED:
+    return "this build or this machine cannot do it";
+  case SR_OUT_OF_MEMORY:
+    return "not enough memory";
+  case SR_CUDA_ERROR:
+    return "the CUDA runtime failed";
+  }
+  return "unknown status";
+}
+
+int sr_device_count(void) { return cuda_device_count(); }
+
+sr_status sr_model_create(const sr_network *network, const sr_tensor *tensors, size_t count, int device, int threads,
+                          sr_model **model, sr_message *message) {
+  return guarded(message, [&] {
+    require(network != nullptr && model != nullptr && (tensors != nullptr || count == 0), "a pointer is NULL");
+    *model = nullptr;
+    *model = made(make_network(*network, tensors, count), device, threads).release();
+  });
+}
+
+sr_status sr_model_load(const char *path, int device, int threads, sr_model **model, sr_message *message) {
+  return guarded(message, [&] {
+    require(path != nullptr && model != nullptr, "a pointer is NULL");
+    *model = nullptr;
+    *model = made(read_network(path), device, threads).release();
+  });
+}
+
+void sr_model_destroy(sr_model *model) { delete model; }
+
+void sr_output_size(const sr_model *model, int64_t h, int64_t w, int64_t *out_h, int64_t *out_w) {
+  *out_h = scaled(h, model->numbers);
+  *out_w = scaled(w, model->numbers);
+}
+
+const char *sr_model_describe(const sr_model *model) { return model->description.c_str(); }
+
+size_t sr_workspace_size(const sr_model *model, int64_t n, int64_t h, int64_t w) {
+  if (n < 1 || h < 1 || w < 1 || h > kLongestSide || w > kLongestSide || n > kLongestSide)
+    return 0;
+  if (const auto *plain = std::get_if<std::unique_ptr<PlainForward>>(&model->forward))
+    return (*plain)->workspace_bytes(n, h, w);
+  return std::get<std::unique_ptr<DeviceForward>>(model->forward)->workspace_bytes(n, h, w);
+}
+
+sr_status sr_forward_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
+                        const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                        size_t workspace_bytes, void *stream, sr_message *message) {
+  return guarded(message, [&] {
+    forward(model, in, in_strides, out, out_strides, n, h, w, workspace, workspace_bytes, stream);
+  });
+}
+
+sr_status sr_forward_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
+                         const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                         size_t workspace_bytes, void *stream, sr_message *message) {
+  return guarded(message, [&] {
+    forward(model, in, in_strides, out, out_strides, n, h, w, workspace, workspace_bytes, stream);
+  });
+}
+
+} // extern "C"

@@ -1,0 +1,184 @@
+// Runs forwards as a file asks for them: how the tests reach the C API on any device, under sanitizers, or under
+// compute-sanitizer, with no Python in the process.
+//
+//     superres_parity REQUEST RESULT
+//
+// REQUEST, little-endian: "SRP1", then records.  One byte says what follows:
+//   'M'  int32 device, threads, then base_channels, blocks, alpha, grow_first, up, down, input_relu; int32 count; for each
+//        tensor: int32 length and name, int32 rank, int64 extents, float32 values.  The model that later records use.
+//        RESULT gets int32 status, int32 length and message.
+//   'F'  int32 is_u8, int64 n, h, w; int64 offset and 4 strides of the input in elements, int64 count and bytes of its
+//        buffer; int64 offset and 4 strides of the output and int64 count of its buffer, which is poisoned (0xA5) first.
+//        RESULT gets int32 status, int32 length and message, int64 count and the whole output buffer.
+#include <cstdio>
+#include <cstdlib>
+#include <cstring>
+#include <fstream>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "device_memory.h"
+#include "superres/superres.h"
+
+namespace {
+
+struct Stop {
+  std::string text;
+};
+
+class Reader {
+public:
+  explicit Reader(const char *path) : file_(path, std::ios::binary) {
+    if (!file_)
+      throw Stop{"cannot open the request"};
+  }
+  bool more() { return file_.peek() != std::ifstream::traits_type::eof(); }
+  void bytes(void *to, std::size_t count) {
+    if (count != 0 && !file_.read(static_cast<char *>(to), static_cast<std::streamsize>(count)))
+      throw Stop{"the request ends too early"};
+  }
+  template <class T> T value() {
+    T result;
+    bytes(&result, sizeof result);
+    return result;
+  }
+  std::string text() {
+    std::string result(static_cast<std::size_t>(value<std::int32_t>()), '\0');
+    bytes(result.data(), result.size());
+    return result;
+  }
+
+private:
+  std::ifstream file_;
+};
+
+class Writer {
+public:
+  explicit Writer(const char *path) : file_(path, std::ios::binary) {}
+  void bytes(const void *from, std::size_t count) {
+    file_.write(static_cast<const char *>(from), static_cast<std::streamsize>(count));
+  }
+  template <class T> void value(T given) { bytes(&given, sizeof given); }
+  void outcome(sr_status status, const sr_message &message) {
+    value<std::int32_t>(status);
+    value<std::int32_t>(static_cast<std::int32_t>(std::strlen(message.text)));
+    bytes(message.text, std::strlen(message.text));
+    file_.flush();
+  }
+
+private:
+  std::ofstream file_;
+};
+
+struct ModelDeleter {
+  void operator()(sr_model *model) const { sr_model_destroy(model); }
+};
+using Model = std::unique_ptr<sr_model, ModelDeleter>;
+
+Model create(Reader &in, Writer &out, int &device) {
+  device = in.value<std::int32_t>();
+  const auto threads = in.value<std::int32_t>();
+  const auto numbers = in.value<sr_network>();
+  const auto count = static_cast<std::size_t>(in.value<std::int32_t>());
+  std::vector<std::string> names(count);
+  std::vector<std::vector<float>> values(count);
+  std::vector<sr_tensor> tensors(count);
+  for (std::size_t i = 0; i < count; ++i) {
+    names[i] = in.text();
+    tensors[i].rank = in.value<std::int32_t>();
+    std::size_t size = 1;
+    for (int axis = 0; axis < tensors[i].rank; ++axis) {
+      tensors[i].shape[axis] = in.value<std::int64_t>();
+      size *= static_cast<std::size_t>(tensors[i].shape[axis]);
+    }
+    values[i].resize(size);
+    in.bytes(values[i].data(), size * sizeof(float));
+    tensors[i].name = names[i].c_str();
+    tensors[i].values = values[i].data();
+  }
+  sr_message message{};
+  sr_model *model = nullptr;
+  const auto status = sr_model_create(&numbers, tensors.data(), count, device, threads, &model, &message);
+  out.outcome(status, message);
+  return Model(model);
+}
+
+template <class Value>
+sr_status run(const sr_model *model, const DeviceMemory &in, std::int64_t in_offset, const std::int64_t *in_strides,
+              DeviceMemory &out, std::int64_t out_offset, const std::int64_t *out_strides, const std::int64_t *size,
+              DeviceMemory &workspace, std::size_t workspace_bytes, sr_message *message) {
+  const auto *from = static_cast<const Value *>(in.address()) + in_offset;
+  auto *to = static_cast<Value *>(out.address()) + out_offset;
+  if constexpr (sizeof(Value) == 1)
+    return sr_forward_u8(model, from, in_strides, to, out_strides, size[0], size[1], size[2], workspace.address(),
+                         workspace_bytes, nullptr, message);
+  else
+    return sr_forward_f32(model, from, in_strides, to, out_strides, size[0], size[1], size[2], workspace.address(),
+                          workspace_bytes, nullptr, message);
+}
+
+void forward(Reader &in, Writer &out, const sr_model *model, int device) {
+  const bool is_u8 = in.value<std::int32_t>() != 0;
+  const std::size_t width = is_u8 ? 1 : 4;
+  std::int64_t size[3], in_strides[4], out_strides[4];
+  in.bytes(size, sizeof size);
+  const auto in_offset = in.value<std::int64_t>();
+  in.bytes(in_strides, sizeof in_strides);
+  std::vector<unsigned char> pixels(static_cast<std::size_t>(in.value<std::int64_t>()) * width);
+  in.bytes(pixels.data(), pixels.size());
+  const auto out_offset = in.value<std::int64_t>();
+  in.bytes(out_strides, sizeof out_strides);
+  const auto out_count = in.value<std::int64_t>();
+  std::vector<unsigned char> result(static_cast<std::size_t>(out_count) * width, 0xA5);
+  // Workspace as dirty as the caller's may be: as float16 0xFFFF is NaN.
+  const auto workspace_bytes = sr_workspace_size(model, size[0], size[1], size[2]);
+  const std::vector<unsigned char> dirt(workspace_bytes, 0xFF);
+  DeviceMemory source(device, pixels), target(device, result), workspace(device, dirt);
+  sr_message message{};
+  const auto status =
+      is_u8 ? run<std::uint8_t>(model, source, in_offset, in_strides, target, out_offset, out_strides, size, workspace,
+                                workspace_bytes, &message)
+            : run<float>(model, source, in_offset, in_strides, target, out_offset, out_strides, size, workspace,
+                         workspace_bytes, &message);
+  out.outcome(status, message);
+  target.read(result);
+  out.value<std::int64_t>(out_count);
+  out.bytes(result.data(), result.size());
+}
+
+void serve(const char *request, const char *result) {
+  Reader in(request);
+  Writer out(result);
+  char magic[4];
+  in.bytes(magic, 4);
+  if (std::memcmp(magic, "SRP1", 4) != 0)
+    throw Stop{"the request is none"};
+  Model model;
+  int device = SR_DEVICE_CPU;
+  while (in.more()) {
+    const char kind = in.value<char>();
+    if (kind == 'M')
+      model = create(in, out, device);
+    else if (kind == 'F' && model)
+      forward(in, out, model.get(), device);
+    else
+      throw Stop{"a record of an unknown kind, or a forward without a model"};
+  }
+}
+
+} // namespace
+
+int main(int argc, char **argv) {
+  if (argc != 3) {
+    std::fprintf(stderr, "usage: superres_parity REQUEST RESULT\n");
+    return 2;
+  }
+  try {
+    serve(argv[1], argv[2]);
+  } catch (const Stop &stop) {
+    std::fprintf(stderr, "error: %s\n", stop.text.c_str());
+    return 1;
+  }
+  return 0;
+}

@@ -1,0 +1,100 @@
+"""Which of the ways to run a network is taken here, and why.  Nothing is taken in place of what was asked for."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import nn
+
+from superres import native
+from superres.api.model import Model
+from superres.config import Precision
+from superres.errors import EngineError
+from superres.inference.device import has_fast_bfloat16
+from superres.inference.native_network import native_network
+from superres.inference.openvino_network import openvino_network, openvino_version
+
+EngineName = Literal["auto", "torch", "native", "openvino"]
+EXACT_ON_GPU = "float16 storage, float32 sums"
+
+
+@dataclass(frozen=True, eq=False)
+class Arrangement:
+    """A network ready to run.
+
+    engine: what runs it, never "auto".  network: on its device, of `dtype`.  arithmetic: in words.  why: in words.
+    takes_uint8: whether the network also takes and gives uint8, 255 for white, clamped and rounded.
+    """
+
+    engine: EngineName
+    network: nn.Module
+    dtype: torch.dtype
+    arithmetic: str
+    why: str
+    takes_uint8: bool = False
+
+
+def check_names(engine: str, precision: str) -> None:
+    """Raises EngineError for an engine or precision that there is not."""
+    if engine not in get_args(EngineName):
+        raise EngineError(f"engine '{engine}' is unknown; expected one of {', '.join(get_args(EngineName))}")
+    if precision not in get_args(Precision):
+        raise EngineError(f"precision '{precision}' is unknown; expected exact or fast")
+
+
+def arrange(model: Model, network: nn.Module, device: torch.device, engine: EngineName,
+            precision: Precision) -> Arrangement:
+    """Prepare a network, float32 on the CPU as `network_of` gives it, to run on a device.
+
+    engine: "auto" takes the fastest one that is here, by the measurements in docs/engine.md.
+    Raises EngineError for one that cannot run here, WeightsError for weights that it cannot take.
+    """
+    spec = model.native(network)
+    chosen, why = (engine, "asked for") if engine != "auto" else choose(spec is not None, device)
+    if chosen == "native":
+        if precision == "fast":
+            raise EngineError("engine 'native' has no precision 'fast'",
+                              hint="use precision = \"exact\", or engine = \"auto\"")
+        compiled = native_network(spec, device, torch.get_num_threads())
+        return Arrangement(chosen, compiled, torch.float32, compiled.model.describe()["arithmetic"], why,
+                           takes_uint8=True)
+    if chosen == "openvino":
+        if device.type != "cpu":
+            raise EngineError(f"engine 'openvino' runs on the CPU; the device is {device}",
+                              hint="use device = \"cpu\", or engine = \"auto\"")
+        return Arrangement(chosen, openvino_network(spec, precision, torch.get_num_threads()), torch.float32,
+                           _arithmetic_of_openvino(device, precision), why)
+    dtype, arithmetic = _arithmetic_of_torch(device, precision)
+    return Arrangement(chosen, network.to(device=device, dtype=dtype), dtype, arithmetic, why)
+
+
+def choose(has_native_form: bool, device: torch.device) -> tuple[EngineName, str]:
+    """What "auto" means on a device, and why, for a network that has a native form or has none."""
+    if device.type == "cpu":
+        if has_native_form and openvino_version():
+            return "openvino", f"auto takes OpenVINO {openvino_version()}, the fastest installed engine on a CPU"
+        other = "OpenVINO, which is faster, is not installed" if has_native_form else \
+            "this model has no form that OpenVINO could be given"
+        return "torch", f"auto takes torch {torch.__version__}: {other}"
+    if has_native_form and native.device_count():
+        return "torch", (f"auto takes torch {torch.__version__}: native can run here, but is not yet measured on a "
+                         "GPU; ask for it by name")
+    return "torch", f"auto takes torch {torch.__version__}: native cannot run on {device} here"
+
+
+def _arithmetic_of_torch(device: torch.device, precision: Precision) -> tuple[torch.dtype, str]:
+    if device.type == "cuda":
+        return torch.float16, EXACT_ON_GPU
+    if precision == "exact":
+        return torch.float32, "float32"
+    if has_fast_bfloat16(device):
+        return torch.bfloat16, "bfloat16"
+    return torch.bfloat16, "bfloat16, which this processor emulates: slower than exact"
+
+
+def _arithmetic_of_openvino(device: torch.device, precision: Precision) -> str:
+    if precision == "exact":
+        return "float32"
+    return "bfloat16" if has_fast_bfloat16(device) else "float32, as this processor has no bfloat16: as fast as exact"

@@ -1,0 +1,193 @@
+"""NativeModel: libsuperres' network as a Python object, for numpy arrays, torch tensors and whatever speaks DLPack."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import ModuleType
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+
+from superres import native
+from superres.errors import EngineError, ImageError, SuperresError, WeightsError
+
+HYPER = ("base_channels", "blocks", "alpha", "grow", "up", "down", "input_relu")
+CPU, EMULATED = -1, -2
+_INVALID_WEIGHTS, _DL_CPU, _DL_CUDA = 2, 1, 2
+_ALIGNMENT = 256
+
+
+@dataclass(frozen=True)
+class Buffer:
+    """Where an (N, 3, H, W) array lies: address of its first element, strides in elements, extent, whether uint8 (else
+    float32), and which device: -1 for the host, else the ordinal of a GPU."""
+
+    address: int
+    strides: tuple[int, int, int, int]
+    shape: tuple[int, int, int, int]
+    is_u8: bool
+    device: int
+
+
+class NativeModel:
+    """A network of libsuperres with its weights, on one device.  Immutable: any number of threads may call it."""
+
+    def __init__(self, core_model: Any, device: int, up: int, down: int) -> None:
+        """Use `create`."""
+        self._core = core_model
+        self.device = device
+        self.up = up
+        self.down = down
+
+    @classmethod
+    def create(cls, hyper: Mapping[str, int | str], tensors: Mapping[str, npt.NDArray[np.float32]], device: int = CPU,
+               threads: int = 0) -> Self:
+        """hyper, tensors: as `superres.api.model.NativeSpec` of the architecture "rivenson2017" has them.
+
+        device: -1 for the CPU, otherwise the ordinal of a CUDA device.  threads: of the CPU; 0 for one a core.
+        Raises EngineError where the native module is not installed or has no such device; WeightsError, naming the
+        layer, for a tensor that is missing, of another shape, not finite, or beyond float16.
+        """
+        core = core_module()
+        numbers = [int(hyper[key] == "first") if key == "grow" else int(hyper[key]) for key in HYPER]
+        try:
+            made = core.Model(numbers, list(tensors.items()), device, threads)
+        except core.NativeFailure as failure:
+            raise _error(failure) from None
+        return cls(made, device, int(hyper["up"]), int(hyper["down"]))
+
+    def describe(self) -> dict[str, str]:
+        """What runs: device, arithmetic, kernel, channels, up, down, halo_px, origin_multiple."""
+        return dict(self._core.describe())
+
+    def output_shape(self, height: int, width: int) -> tuple[int, int]:
+        """(ceil(L·height), ceil(L·width))."""
+        return math.ceil(height * self.up / self.down), math.ceil(width * self.up / self.down)
+
+    def workspace_bytes(self, count: int, height: int, width: int) -> int:
+        """Bytes that a forward needs beside input and output; 0 for a size that is too large for one call."""
+        return int(self._core.workspace_size(count, height, width))
+
+    def __call__(self, image: Any) -> Any:
+        """Super-resolve a batch.
+
+        image: (N, 3, H, W), uint8 (255 is white) or float32 (1.0 is white): a numpy array, a torch tensor, or any
+        object with `__dlpack__`, on the model's device, with whatever strides; it is read where it lies.
+        Returns (N, 3, ceil(L·H), ceil(L·W)) of the same dtype and framework, contiguous; another framework's object
+        comes back as a numpy array from the CPU and as a torch tensor from a GPU (both speak DLPack).  uint8 is clamped
+        and rounded half to even, floats are not clamped.
+        On a GPU the work is queued on torch's current stream.  Raises ImageError, EngineError.
+        """
+        image = _known(image)
+        source = buffer_of(image)
+        result = self.allocate(image)
+        self.run(image, result, source)
+        return result
+
+    def allocate(self, image: Any) -> Any:
+        """An uninitialised output for `image`, of its framework."""
+        count, _, height, width = image.shape
+        shape = (count, 3, *self.output_shape(height, width))
+        if isinstance(image, np.ndarray):
+            return np.empty(shape, dtype=image.dtype)
+        return image.new_empty(shape)
+
+    def run(self, image: Any, result: Any, source: Buffer | None = None) -> None:
+        """The same into an array of the caller's: (N, 3, H', W') of the dtype and device of `image`, any strides."""
+        source = source if source is not None else buffer_of(image)
+        target = buffer_of(result)
+        wanted = (source.shape[0], 3, *self.output_shape(source.shape[2], source.shape[3]))
+        if target.shape != wanted or target.is_u8 != source.is_u8 or target.device != source.device:
+            raise ImageError(f"the output is {_named(target)}; expected {wanted}, of dtype and device of the input")
+        here = self.device if self.device != EMULATED else CPU
+        if source.device != here:
+            raise ImageError(f"the image lies on {_place(source.device)}; the model runs on {_place(here)}",
+                             hint="copy the image there first")
+        count, _, height, width = source.shape
+        size = self.workspace_bytes(count, height, width)
+        workspace, address, stream = self._workspace(image, size)
+        try:
+            self._core.forward(source.is_u8, source.address, source.strides, target.address, target.strides,
+                               (count, height, width), address, size, stream)
+        except core_module().NativeFailure as failure:
+            raise _error(failure) from None
+        del workspace  # it had to live until here; torch's allocator keeps it for the stream after that
+
+    def _workspace(self, image: Any, size: int) -> tuple[Any, int, int]:
+        """(memory, its first aligned address, the stream to queue on)."""
+        if self.device < 0:
+            memory = np.empty(size + _ALIGNMENT, dtype=np.uint8)
+            address = memory.ctypes.data
+            return memory, -(-address // _ALIGNMENT) * _ALIGNMENT, 0
+        import torch
+
+        device = torch.device("cuda", self.device)
+        held = torch.empty(size + _ALIGNMENT, dtype=torch.uint8, device=device)
+        return (held, -(-held.data_ptr() // _ALIGNMENT) * _ALIGNMENT,
+                int(torch.cuda.current_stream(device).cuda_stream))
+
+
+def core_module() -> ModuleType:
+    """superres.native._core.  Raises EngineError with the reason where it cannot be loaded."""
+    core, reason = native._load()
+    if core is None:
+        raise EngineError(f"the native engine is not here: {reason}", hint="use engine = \"torch\", or \"auto\"")
+    return core
+
+
+def buffer_of(image: Any) -> Buffer:
+    """Where a numpy array or torch tensor lies.  Raises ImageError for another shape or dtype."""
+    shape = tuple(int(extent) for extent in image.shape)
+    if len(shape) != 4 or shape[1] != 3 or 0 in shape[2:]:
+        raise ImageError(f"image has shape {shape}; expected (N, 3, H, W)")
+    dtype = str(image.dtype).removeprefix("torch.")
+    if dtype not in ("uint8", "float32"):
+        raise ImageError(f"image has dtype {dtype}; expected uint8 or float32")
+    if isinstance(image, np.ndarray):
+        width = image.dtype.itemsize
+        if any(stride % width for stride in image.strides):
+            raise ImageError(f"image has strides of {image.strides} bytes; expected multiples of {width}",
+                             hint="copy it: numpy.ascontiguousarray")
+        strides, address, device = tuple(stride // width for stride in image.strides), image.ctypes.data, CPU
+    else:
+        strides, address = tuple(image.stride()), int(image.data_ptr())
+        device = int(image.device.index or 0) if image.device.type == "cuda" else CPU
+        if image.device.type not in ("cuda", "cpu"):
+            raise ImageError(f"image lies on {image.device}; expected cpu or cuda")
+    return Buffer(address, strides, shape, dtype == "uint8", device)
+
+
+def _known(image: Any) -> Any:
+    """The image as a numpy array or torch tensor on the same memory."""
+    if isinstance(image, np.ndarray) or type(image).__module__.partition(".")[0] == "torch":
+        return image
+    if not hasattr(image, "__dlpack__"):
+        raise ImageError(f"image is a {type(image).__name__}; expected a numpy array, a torch tensor or an object with "
+                         "__dlpack__")
+    kind = int(image.__dlpack_device__()[0])
+    if kind == _DL_CPU:
+        return np.from_dlpack(image)
+    if kind != _DL_CUDA:
+        raise ImageError(f"image lies on a device of DLPack kind {kind}; expected the CPU (1) or CUDA (2)")
+    from torch.utils.dlpack import from_dlpack
+
+    return from_dlpack(image)
+
+
+def _error(failure: Exception) -> SuperresError:
+    status, text = failure.args
+    if status == _INVALID_WEIGHTS:
+        return WeightsError(text, hint="the compiled engine takes finite weights within float16; engine = \"torch\" "
+                                       "takes larger ones")
+    return EngineError(text)
+
+
+def _place(device: int) -> str:
+    return "the CPU" if device < 0 else f"cuda:{device}"
+
+
+def _named(buffer: Buffer) -> str:
+    return f"{buffer.shape}, {'uint8' if buffer.is_u8 else 'float32'}, on {_place(buffer.device)}"

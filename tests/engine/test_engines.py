@@ -1,0 +1,155 @@
+"""Every engine gives what the reference gives, and which one runs is never a secret."""
+
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+import torch
+
+from superres import native
+from superres.catalog import Catalog
+from superres.engine import Engine
+from superres.errors import EngineError, WeightsError
+from superres.inference import engines
+
+from ..models import twin
+from .specimens import SMALL, make_weights, stained
+
+pytest.importorskip("openvino", reason="the extra `openvino` is not installed")
+needs_native = pytest.mark.skipif(not native.available(), reason=native.reason_unavailable())
+ENGINES = ["torch", "openvino", pytest.param("native", marks=needs_native)]
+
+
+def load(engine, precision="exact", tile_px=32, **options):
+    return Engine.from_weights(make_weights(**(options or SMALL)), device="cpu", engine=engine, precision=precision,
+                               catalog=Catalog.builtin(), tile_px=tile_px)
+
+
+def float64(engine, unit):
+    options = engine.weights.options
+    return twin.forward(unit, engine.weights.tensors, blocks=options["blocks"], up=options["up"], down=options["down"],
+                        input_relu=options["input_relu"])
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("options", [SMALL, {**SMALL, "grow": "first", "up": 3, "down": 1}, {
+    "base_channels": 40, "blocks": 2, "alpha": 0, "up": 4, "down": 3, "input_relu": True}])
+def test_every_engine_is_within_one_grey_level_of_float64(engine, options):
+    loaded = load(engine, **options)
+    image = stained(37, 50)
+    expected = float64(loaded, image / 255.0)
+    result = loaded(image)
+    assert np.abs(result - np.rint(np.clip(expected, 0, 1) * 255)).max() <= 1
+    floats = loaded(image / np.float32(255))
+    np.testing.assert_allclose(floats, expected, atol=5e-6 * max(1, np.abs(expected).max()))
+    assert loaded.describe().engine == engine and "asked for" in loaded.describe().why
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_single_channels_tensors_and_passes_work_in_every_engine(engine):
+    loaded, reference = load(engine), load("torch")
+    image = stained(33, 20)
+    assert np.abs(loaded(image[:, :, 0]).astype(int) - reference(image[:, :, 0])).max() <= 1
+    assert np.abs(loaded(image, passes=2).astype(int) - reference(image, passes=2)).max() <= 1
+    batch = torch.rand(3, 3, 9, 8, generator=torch.Generator().manual_seed(1))
+    torch.testing.assert_close(loaded(batch), reference(batch), atol=5e-6, rtol=0)
+    sixteen = stained(12, 12, np.uint16, 4095)
+    assert np.abs(loaded(sixteen, 4095).astype(int) - reference(sixteen, 4095)).max() <= 1
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_four_threads_on_one_engine_give_what_each_gives_alone(engine):
+    loaded = load(engine)
+    images = [stained(40 + 8 * index, 50, seed=index) for index in range(4)]
+    alone = [loaded(image) for image in images]
+    wrong = []
+
+    def work(index):
+        for _ in range(5):
+            if not np.array_equal(loaded(images[index]), alone[index]):
+                wrong.append(index)
+
+    threads = [threading.Thread(target=work, args=(index,)) for index in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert wrong == []
+
+
+def test_auto_takes_the_fastest_installed_engine_and_says_so(monkeypatch):
+    described = load("auto").describe()
+    assert described.engine == "openvino" and "auto takes OpenVINO" in described.why
+    monkeypatch.setattr(engines, "openvino_version", lambda: "")
+    described = load("auto").describe()
+    assert described.engine == "torch" and "OpenVINO, which is faster, is not installed" in described.why
+
+
+def test_a_model_without_a_native_form_runs_in_torch():
+    from dataclasses import asdict, replace
+
+    from superres.builtin.models.bicubic import BicubicModel
+
+    weights = replace(make_weights(**SMALL), plugin="bicubic", options={}, tensors={},
+                      geometry=asdict(BicubicModel().geometry))
+    described = Engine.from_weights(weights, device="cpu", catalog=Catalog.builtin()).describe()
+    assert described.engine == "torch" and "no form" in described.why
+    for engine in ("native", "openvino"):
+        with pytest.raises(EngineError, match=rf"engine '{engine}' cannot run"):
+            Engine.from_weights(weights, device="cpu", engine=engine, catalog=Catalog.builtin())
+
+
+@needs_native
+def test_what_the_native_engine_cannot_do_is_an_error():
+    with pytest.raises(EngineError, match="'native' has no precision 'fast'"):
+        load("native", precision="fast")
+    weights = make_weights(**SMALL)
+    weights.tensors["expand.bias"][3] = 1e5
+    with pytest.raises(WeightsError, match=r"'expand.bias' holds 100000.*beyond the range of float16"):
+        Engine.from_weights(weights, device="cpu", engine="native", catalog=Catalog.builtin())
+
+
+def test_an_engine_that_is_not_installed_is_an_error_with_the_way_out(monkeypatch):
+    monkeypatch.setattr(native, "_load", lambda: (None, "it was not built"))
+    with pytest.raises(EngineError, match="the native engine is not here: it was not built"):
+        load("native")
+    monkeypatch.setattr("superres.inference.openvino_network.openvino_version", lambda: "")
+    with pytest.raises(EngineError, match="OpenVINO is not installed") as caught:
+        load("openvino")
+    assert "superres[openvino]" in caught.value.hint
+
+
+def test_fast_in_openvino_is_near_exact_and_says_what_it_is():
+    fast, exact = load("openvino", precision="fast"), load("openvino")
+    image = stained(40, 40)
+    # bfloat16 has 8 bits of mantissa: 1/256 of white for each rounding, a few of them in a row.
+    assert np.abs(fast(image).astype(int) - exact(image)).max() <= 8
+    assert fast.describe().arithmetic.startswith(("bfloat16", "float32, as this processor has no bfloat16"))
+
+
+def test_ctrl_c_works_after_engines_came_and_went():
+    """Two runtimes of OpenVINO in one process, gone in the order in which they came, made the next Ctrl-C a crash."""
+    import subprocess
+    import sys
+    from pathlib import Path
+
+    code = """
+import faulthandler, gc, os, signal
+faulthandler.enable()       # as pytest does: signal handlers then run on a stack of their own
+from tests.engine.specimens import SMALL, make_weights
+from superres.catalog import Catalog
+from superres.engine import Engine
+load = lambda: Engine.from_weights(make_weights(**SMALL), device="cpu", engine="openvino", catalog=Catalog.builtin())
+first, second = load(), load()
+del first; gc.collect()
+del second; gc.collect()
+try:
+    os.kill(os.getpid(), signal.SIGINT)
+except KeyboardInterrupt:
+    print("interrupted")
+"""
+    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2], capture_output=True,
+                          text=True, check=False)
+    assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr

@@ -1,0 +1,87 @@
+"""Requests to csrc/tests/parity.cpp: forwards through the C API on any device, in a process of their own."""
+
+from __future__ import annotations
+
+import struct
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+CPU, EMULATED = -1, -2
+POISON = 0xA5
+NUMBERS = ("base_channels", "blocks", "alpha", "grow", "up", "down", "input_relu")
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Of one record.  status: an sr_status.  output: the whole output buffer, None for a model."""
+
+    status: int
+    message: str
+    output: np.ndarray[Any, Any] | None = None
+
+
+@dataclass
+class Request:
+    """Records in the order in which the process serves them; the last model is the one that forwards use."""
+
+    parts: list[bytes] = field(default_factory=lambda: [b"SRP1"])
+    outputs: list[np.dtype[Any] | None] = field(default_factory=list)
+
+    def model(self, hyper: Mapping[str, int | str], tensors: Mapping[str, Any], device: int, threads: int = 1) -> None:
+        numbers = [int(hyper[key] == "first") if key == "grow" else int(hyper[key]) for key in NUMBERS]
+        self.parts.append(b"M" + struct.pack("<2i7ii", device, threads, *numbers, len(tensors)))
+        for name, tensor in tensors.items():
+            values = np.ascontiguousarray(tensor, dtype="<f4")
+            self.parts.append(struct.pack("<i", len(name)) + name.encode()
+                              + struct.pack(f"<i{values.ndim}q", values.ndim, *values.shape) + values.tobytes())
+        self.outputs.append(None)
+
+    def forward(self, source: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> None:
+        """source, target: (N, 3, H, W) views of uint8 or float32 buffers; the target tells layout and size only."""
+        wide = source.dtype.itemsize
+        buffer, offset = _buffer(source)
+        target_buffer, target_offset = _buffer(target)
+        n, _, h, w = source.shape
+        self.parts += [
+            b"F", struct.pack("<i3q", source.dtype == np.uint8, n, h, w),
+            struct.pack("<q4qq", offset, *(stride // wide for stride in source.strides), buffer.size), buffer.tobytes(),
+            struct.pack("<q4qq", target_offset, *(stride // wide for stride in target.strides), target_buffer.size)]
+        self.outputs.append(source.dtype)
+
+    def serve(self, driver: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None
+              ) -> list[Outcome]:
+        """Raises AssertionError with what a sanitizer said if the process fails."""
+        request, result = folder / "request.bin", folder / "result.bin"
+        request.write_bytes(b"".join(self.parts))
+        done = subprocess.run([*map(str, driver), str(request), str(result)], capture_output=True, text=True,
+                              env=None if environment is None else dict(environment), check=False)
+        assert done.returncode == 0, done.stdout + done.stderr
+        return list(self._outcomes(result.read_bytes()))
+
+    def _outcomes(self, content: bytes):
+        at = 0
+        for dtype in self.outputs:
+            status, length = struct.unpack_from("<2i", content, at)
+            message, at = content[at + 8:at + 8 + length].decode(), at + 8 + length
+            output = None
+            if dtype is not None:
+                (count,) = struct.unpack_from("<q", content, at)
+                output = np.frombuffer(content, dtype=dtype, count=count, offset=at + 8).copy()
+                at += 8 + output.nbytes
+            yield Outcome(status, message, output)
+        assert at == len(content)
+
+
+def _buffer(view: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], int]:
+    """The flat memory that a view lies in, and where in it the view's first element is."""
+    base = view
+    while isinstance(base.base, np.ndarray):
+        base = base.base
+    flat = base.reshape(-1) if base.flags.c_contiguous else base.ravel(order="K")
+    offset = view.__array_interface__["data"][0] - base.__array_interface__["data"][0]
+    return flat, offset // view.dtype.itemsize
