@@ -12,12 +12,20 @@ import numpy.typing as npt
 from pydantic import Field as Option
 
 from superres.api import Mosaic, PluginOptions, Registrar, Registration
-from superres.builtin.registrars.fields import MIN_FIELD_PX, Context, Field, Refine, prepare
+from superres.builtin.registrars.fields import (
+    MIN_FIELD_PX,
+    Context,
+    Field,
+    Refine,
+    block_means,
+    features_of,
+    prepare,
+)
 from superres.builtin.registrars.refinement import MARGIN_PX, Sharpened, region, sharpen
 from superres.errors import RegistrationError
 from superres.image import Image
 from superres.registration.diagnose import Limits, fit_features, refuse, refuse_mirrored
-from superres.registration.features import Method, detect, smooth
+from superres.registration.features import detect, smooth
 from superres.registration.find import Found, aligned_correlation
 from superres.registration.similarity import Fit, expected_error_um
 from superres.transform import Transform
@@ -68,7 +76,7 @@ class PaperRegistrar(Registrar):
         Reasons: "blank", "too-few-features", "not-found", "ambiguous", "mirrored", "magnification", "rotation".
         """
         mosaic = coarse if isinstance(coarse, Mosaic) else Mosaic.of(coarse)
-        field = prepare(fine, mosaic.pixel_size_um, self.options.flip, self._method, self._upright)
+        field = prepare(fine, mosaic.pixel_size_um, self.options.flip, self.options.refine, self._upright)
         if guess is not None:
             placed = self._confirm(field, mosaic, field.centre_px(mosaic, guess.inverse()))
             if placed is not None:
@@ -105,11 +113,6 @@ class PaperRegistrar(Registrar):
         return found.accepted(self.options.max_peak_ratio, self.options.min_z)
 
     @property
-    def _method(self) -> Method:
-        """The features that confirm a place, and give it where nothing refines it."""
-        return "surf" if self.options.refine == "surf" else "sift"
-
-    @property
     def _upright(self) -> bool:
         """Upright SURF is sharper but blind beyond 15 degrees; SIFT finds its own directions."""
         return bool(self.options.max_rotation_deg <= 15)
@@ -129,8 +132,9 @@ class PaperRegistrar(Registrar):
         if not covered.any():
             return None
         pixel = mosaic.pixel_size_um
-        features = detect(self._method, smooth(shown), upright=self._upright)
-        fit, points = fit_features(field.features, features, field.pixel_um, pixel)
+        features = detect(features_of(self.options.refine), smooth(block_means(shown, field.reduction)),
+                          upright=self._upright)
+        fit, points = fit_features(field.features, features, field.feature_pixel_um, pixel * field.reduction)
         if fit is None or fit.count < self.options.min_inliers:
             return None
         if not self._limits.holds(fit.transform):
