@@ -26,7 +26,7 @@ from superres.errors import RegistrationError
 from superres.image import Image
 from superres.registration.diagnose import Limits, fit_features, refuse, refuse_mirrored
 from superres.registration.features import detect, smooth
-from superres.registration.find import Found, aligned_correlation
+from superres.registration.find import Found, aligned_correlation, reduction_for
 from superres.registration.similarity import Fit, expected_error_um
 from superres.transform import Transform
 
@@ -35,6 +35,8 @@ CONTEXT_SIZE_PX = 2000
 pixel."""
 REPEATED_CORRELATION = 0.6
 """Two places that both correlate this well show a repeated pattern; a field that is not there stays below."""
+LONE_CORRELATION = 0.5
+"""Least correlation after refinement of a place that no features confirm."""
 UNREFINED_TRUST = 0.7
 """A place whose refinement was not believed: the features' place is kept, with this share of its confidence."""
 
@@ -71,8 +73,9 @@ class PaperRegistrar(Registrar):
         """Find a field; see Registrar.register.
 
         A place is believed when its correlation peak stands alone (or features over the whole mosaic name it) and at
-        least min_inliers features agree on one similarity within the limits.  A field without enough features is
-        refused even where its correlation is strong: correlation alone knows neither rotation nor scale.
+        least min_inliers features agree on one similarity within the limits.  Where a field has too few features, a
+        refinement that starts from a lone correlation peak must come to rest nearby, within the limits, with a strong
+        correlation and halves that agree.
         Reasons: "blank", "too-few-features", "not-found", "ambiguous", "mirrored", "magnification", "rotation".
         """
         mosaic = coarse if isinstance(coarse, Mosaic) else Mosaic.of(coarse)
@@ -91,6 +94,10 @@ class PaperRegistrar(Registrar):
             placed = self._confirm(field, mosaic, found.centre_px)
             if placed is not None:
                 return self._result(field, mosaic, placed, found)
+            if self.options.refine == "icgn":
+                alone = self._without_features(field, mosaic, found)
+                if alone is not None:
+                    return alone
         elif found.correlation >= REPEATED_CORRELATION and found.z >= self.options.min_z:
             raise RegistrationError(
                 f"field '{fine.name}' fits several places: second / first correlation peak is {found.ratio:.2f} "
@@ -179,6 +186,23 @@ class PaperRegistrar(Registrar):
             f"(at least {self.options.min_z:g} expected), {count} matching features", reason="not-found",
             hint="check that the field is of this slide, in focus, and inside the coarse scan")
 
+    def _without_features(self, field: Field, mosaic: Mosaic, found: Found) -> Registration | None:
+        """The place of a field with too few features, by refinement alone; None where it is not certain."""
+        half = np.asarray(field.template.shape) * field.pixel_um / 2
+        at = np.asarray(found.centre_px) * mosaic.pixel_size_um - half
+        start = Transform.similarity(1.0, found.rotation_deg, (float(at[0]), float(at[1])),
+                                     (float(half[0]), float(half[1])))
+        reach = 2.0 + reduction_for((field.template.shape[0], field.template.shape[1]))
+        sharpened = sharpen(field, mosaic, start, reach)
+        if isinstance(sharpened, str) or sharpened.correlation < LONE_CORRELATION:
+            return None
+        if not self._limits.holds(sharpened.transform):
+            return None
+        details: dict[str, float | str] = {"refine": self.options.refine, "inliers": 0.0} | _refined(sharpened)
+        confidence = 0.5 + 0.4 * (sharpened.correlation - LONE_CORRELATION) / (1 - LONE_CORRELATION)
+        return self._registration(field, sharpened.transform, confidence, sharpened.error_um, details, found,
+                                  sharpened)
+
     def _result(self, field: Field, mosaic: Mosaic, placed: _Placed, found: Found | str) -> Registration:
         """found: the correlation peak that led here, or in a word what else did.
 
@@ -192,21 +216,22 @@ class PaperRegistrar(Registrar):
             "inlier residual (µm)": round(placed.fit.residual_um, 5)}
         confidence = 1 - float(np.exp(-placed.fit.count / 20))
         confidence *= float(np.clip(placed.correlation / 0.4, 0, 1))
-        transform, frame, residual_map = placed.transform, None, None
+        transform = placed.transform
         residual = expected_error_um(placed.points_um, placed.fit.residual_um, field.image.size_um)
-        if self.options.refine == "icgn":
-            sharpened = sharpen(field, mosaic, placed.transform)
-            if isinstance(sharpened, str):
-                details["refinement refused"] = sharpened
-                confidence *= UNREFINED_TRUST
-            else:
-                transform, frame, residual = sharpened.transform, sharpened.frame, sharpened.error_um
-                residual_map = _residual_map(field, sharpened)
-                details |= {"refinement moved (coarse px)": round(sharpened.moved_px, 4),
-                            "split-half error (coarse px)": round(sharpened.split_half_px, 5),
-                            "refined correlation": round(sharpened.correlation, 4)}
+        sharpened = sharpen(field, mosaic, transform) if self.options.refine == "icgn" else None
+        if isinstance(sharpened, str):
+            details["refinement refused"] = sharpened
+            confidence *= UNREFINED_TRUST
+        elif sharpened is not None:
+            transform, residual = sharpened.transform, sharpened.error_um
+            details |= _refined(sharpened)
         if residual > 0.5 * mosaic.pixel_size_um:
             confidence *= 0.5
+        return self._registration(field, transform, confidence, residual, details, found,
+                                  None if isinstance(sharpened, str) else sharpened)
+
+    def _registration(self, field: Field, transform: Transform, confidence: float, residual_um: float,
+                      details: dict[str, float | str], found: Found | str, sharpened: Sharpened | None) -> Registration:
         details |= {"rotation (degrees)": round(transform.rotation_deg, 4), "scale": round(transform.scale, 6)}
         if isinstance(found, str):
             details["found by"] = found
@@ -214,7 +239,11 @@ class PaperRegistrar(Registrar):
             details |= {"found by": "correlation", "correlation": round(found.correlation, 4),
                         "peak ratio": round(found.ratio, 4), "z": round(found.z, 2)}
         to_fine = transform.inverse().then(field.flip)
-        return Registration(to_fine, residual, float(np.clip(confidence, 0, 1)), details, frame, residual_map)
+        confidence = float(np.clip(confidence, 0, 1))
+        if sharpened is None:
+            return Registration(to_fine, residual_um, confidence, details)
+        return Registration(to_fine, residual_um, confidence, details, sharpened.frame,
+                            _residual_map(field, sharpened))
 
 
 @dataclass(frozen=True, eq=False)
@@ -226,6 +255,12 @@ class _Placed:
     fit: Fit
     points_um: npt.NDArray[np.float64]
     correlation: float
+
+
+def _refined(sharpened: Sharpened) -> dict[str, float | str]:
+    return {"refinement moved (coarse px)": round(sharpened.moved_px, 4),
+            "split-half error (coarse px)": round(sharpened.split_half_px, 5),
+            "refined correlation": round(sharpened.correlation, 4)}
 
 
 def _residual_map(field: Field, sharpened: Sharpened) -> npt.NDArray[np.float64]:

@@ -50,9 +50,10 @@ class Scene:
     frame: int | None
 
 
-def sharpen(field: Field, mosaic: Mosaic, start: Transform) -> Sharpened | str:
+def sharpen(field: Field, mosaic: Mosaic, start: Transform, max_move_px: float = MAX_MOVE_PX) -> Sharpened | str:
     """Refine field µm → mosaic µm against the pixels from which the training pair will be cut.
 
+    max_move_px: how far off the start can be; a refinement that went farther ran away.
     In the camera's own pixels of one frame, where the field lies in one: the pair then does not depend on where the
     mosaic puts that frame.  Returns the reason in words where the refinement is not to be believed.
     """
@@ -61,7 +62,7 @@ def sharpen(field: Field, mosaic: Mosaic, start: Transform) -> Sharpened | str:
         return "the field lies outside the scan"
     found = refine(field.template, field.pixel_um, scene.grey, mosaic.pixel_size_um,
                    start.then(scene.to_mosaic.inverse()), scene.known)
-    doubt = _doubt(found)
+    doubt = _doubt(found, max_move_px)
     if found is None or doubt:
         return doubt
     pixel = mosaic.pixel_size_um
@@ -104,14 +105,14 @@ def region(mosaic: Mosaic, top: int, left: int, height: int, width: int,
     return grey, known
 
 
-def _doubt(found: Refined | None) -> str:
+def _doubt(found: Refined | None, max_move_px: float) -> str:
     """Why a refinement is not believed; empty where it is."""
     if found is None:
         return "too few pixels are shared"
     if not found.converged:
         return "the iteration did not come to rest"
-    if found.moved_px > MAX_MOVE_PX:
-        return f"it moved the place by {found.moved_px:.1f} px; expected at most {MAX_MOVE_PX:g}"
+    if found.moved_px > max_move_px:
+        return f"it moved the place by {found.moved_px:.1f} px; expected at most {max_move_px:g}"
     if found.correlation < found.correlation_before - MAX_LOST_CORRELATION:
         return f"the correlation fell from {found.correlation_before:.2f} to {found.correlation:.2f}"
     if found.error_px > MAX_SPLIT_HALF_PX:
