@@ -1,10 +1,10 @@
-// The host form of shim.h: the kernels without a GPU, for tests.  It is stricter than a card: shared memory begins as NaN,
-// is as large as asked for and no larger (an address sanitizer sees the rest), an asynchronous copy leaves NaN where it
-// will land until it is waited for, misaligned accesses end the program, and warps can run in reverse order, so that a
-// missing barrier changes the result.
+// The host form of shim.h: the kernels without a GPU, for tests.  The warps of a block take turns, each running to its
+// next barrier before another one goes on, so that what a missing barrier would leave to chance is always wrong.  It is
+// stricter than a card elsewhere too: shared memory begins as NaN, is as large as asked for and no larger (an address
+// sanitizer sees the rest), an asynchronous copy leaves NaN where it will land until its own warp has waited for it, and
+// misaligned accesses end the program.
 #pragma once
 
-#include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstdlib>
@@ -19,13 +19,16 @@
 
 namespace superres::kernels {
 
-template <class T, int count> struct Each {
-  T all[count];
-  T &operator[](int i) { return all[i]; }
-  const T &operator[](int i) const { return all[i]; }
+template <class T> struct PerLane {
+  T all[kLanes];
+  T &operator[](int lane) { return all[lane]; }
+  const T &operator[](int lane) const { return all[lane]; }
 };
-template <class T> using PerLane = Each<T, kLanes>;
-template <class T> using PerWarp = Each<T, kWarps>;
+template <class T> struct PerWarp {
+  T own;
+  T &operator[](int) { return own; }
+  const T &operator[](int) const { return own; }
+};
 
 template <class F> inline void for_each_lane(const F &f) {
   for (int lane = 0; lane < kLanes; ++lane)
@@ -39,17 +42,25 @@ inline void require_aligned(const void *pointer, std::uintptr_t bytes, const cha
   }
 }
 
+// Where a warp waits for the others of its block.
+class Barrier {
+public:
+  virtual ~Barrier() = default;
+  virtual void wait() = 0;
+};
+
+// A block as one of its warps sees it.
 class Block {
 public:
-  Block(std::int64_t index, std::vector<std::uint64_t> &shared, bool reversed)
-      : index_(index), shared_(reinterpret_cast<unsigned char *>(shared.data())), reversed_(reversed) {
-    std::fill(shared.begin(), shared.end(), ~std::uint64_t{0});
-  }
+  Block(std::int64_t index, unsigned char *shared, int warp, Barrier &barrier)
+      : index_(index), shared_(shared), warp_(warp), barrier_(barrier) {}
   std::int64_t index() const { return index_; }
   template <class T> T *shared(int byte) const { return reinterpret_cast<T *>(shared_ + byte); }
-  template <class F> void for_each_thread(const F &f) const { in_order(kThreads, f); }
-  template <class F> void for_each_warp(const F &f) const { in_order(kWarps, f); }
-  void sync() const {}
+  template <class F> void for_each_thread(const F &f) const {
+    for_each_lane([&](int lane) { f(warp_ * kLanes + lane); });
+  }
+  template <class F> void for_each_warp(const F &f) const { f(warp_); }
+  void sync() const { barrier_.wait(); }
 
   void copy_async16(void *to, const void *from, bool valid) {
     require_aligned(to, 16, "shared address of a copy");
@@ -74,14 +85,11 @@ private:
     void *to;
     const void *from;
   };
-  template <class F> void in_order(int count, const F &f) const {
-    for (int i = 0; i < count; ++i)
-      f(reversed_ ? count - 1 - i : i);
-  }
 
   std::int64_t index_;
   unsigned char *shared_;
-  bool reversed_;
+  int warp_;
+  Barrier &barrier_;
   std::vector<Copy> open_;
   std::vector<std::vector<Copy>> groups_;
 };

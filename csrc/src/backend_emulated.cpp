@@ -1,15 +1,112 @@
 // The kernels on the host, for tests: see csrc/kernels/shim_host.h.  SUPERRES_EMULATION_REVERSED=1 runs the warps of a
 // block, and the blocks of a launch, from last to first.
+#include <ucontext.h>
+
+#include <algorithm>
+#include <array>
 #include <cstdlib>
+#include <functional>
+#include <memory>
 #include <new>
 
 #include "backend.h"
 #include "pack.h"
 
+#if defined(__SANITIZE_ADDRESS__)
+#include <sanitizer/common_interface_defs.h>
+#endif
+
 namespace superres {
 namespace {
 
 using kernels::Block;
+using kernels::kWarps;
+
+// The warps of one block as fibers: each runs to its next barrier, then the next one's turn comes.
+class Warps final : public kernels::Barrier {
+public:
+  // body(warp) is what a warp does.  All warps must meet at the same barriers.
+  void run(bool reversed, const std::function<void(int)> &body) {
+    body_ = &body;
+    for (int warp = 0; warp < kWarps; ++warp)
+      start(fibers_[static_cast<std::size_t>(warp)]);
+    for (int finished = 0; finished == 0;) {
+      for (int turn = 0; turn < kWarps; ++turn) {
+        present_ = reversed ? kWarps - 1 - turn : turn;
+        enter(fibers_[static_cast<std::size_t>(present_)]);
+        finished += fibers_[static_cast<std::size_t>(present_)].finished;
+      }
+      if (finished != 0 && finished != kWarps) {
+        std::fprintf(stderr, "%d of %d warps ended while the others wait at a barrier\n", finished, kWarps);
+        std::abort();
+      }
+    }
+  }
+
+  void wait() override { leave(fibers_[static_cast<std::size_t>(present_)]); }
+
+private:
+  static constexpr std::size_t kStackBytes = std::size_t{1} << 18;
+  struct Fiber {
+    std::unique_ptr<unsigned char[]> stack{new unsigned char[kStackBytes]};
+    ucontext_t context{};
+    void *shadow = nullptr; // of the address sanitizer
+    bool finished = false;
+  };
+
+  void start(Fiber &fiber) {
+    fiber.finished = false;
+    getcontext(&fiber.context);
+    fiber.context.uc_stack.ss_sp = fiber.stack.get();
+    fiber.context.uc_stack.ss_size = kStackBytes;
+    fiber.context.uc_link = nullptr;
+    // makecontext hands over ints only: the object's address in two halves.
+    const auto self = reinterpret_cast<std::uintptr_t>(this);
+    makecontext(&fiber.context, reinterpret_cast<void (*)()>(&Warps::begin), 2, static_cast<unsigned>(self >> 32),
+                static_cast<unsigned>(self));
+  }
+
+  static void begin(unsigned high, unsigned low) {
+    auto &self = *reinterpret_cast<Warps *>(std::uintptr_t{high} << 32 | low);
+    self.arrived(nullptr);
+    (*self.body_)(self.present_);
+    auto &fiber = self.fibers_[static_cast<std::size_t>(self.present_)];
+    fiber.finished = true;
+    self.leave(fiber);
+  }
+
+  void enter(Fiber &fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(&shadow_, fiber.stack.get(), kStackBytes);
+#endif
+    swapcontext(&caller_, &fiber.context);
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(shadow_, nullptr, nullptr);
+#endif
+  }
+
+  void leave(Fiber &fiber) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_start_switch_fiber(fiber.finished ? nullptr : &fiber.shadow, stack_, stack_bytes_);
+#endif
+    swapcontext(&fiber.context, &caller_);
+    arrived(fiber.shadow);
+  }
+
+  void arrived([[maybe_unused]] void *shadow) {
+#if defined(__SANITIZE_ADDRESS__)
+    __sanitizer_finish_switch_fiber(shadow, &stack_, &stack_bytes_);
+#endif
+  }
+
+  std::array<Fiber, kWarps> fibers_;
+  ucontext_t caller_{};
+  const std::function<void(int)> *body_ = nullptr;
+  int present_ = 0;
+  void *shadow_ = nullptr;
+  const void *stack_ = nullptr; // the caller's
+  std::size_t stack_bytes_ = 0;
+};
 
 class EmulatedBackend final : public Backend {
 public:
@@ -57,10 +154,14 @@ private:
   }
 
   template <class Kernel> void each_block(std::int64_t blocks, int shared_bytes, const Kernel &kernel) const {
+    Warps warps;
     std::vector<std::uint64_t> shared(static_cast<std::size_t>(shared_bytes) / sizeof(std::uint64_t));
     for (std::int64_t i = 0; i < blocks; ++i) {
-      Block block(reversed_ ? blocks - 1 - i : i, shared, reversed_);
-      kernel(block);
+      std::fill(shared.begin(), shared.end(), ~std::uint64_t{0});
+      warps.run(reversed_, [&](int warp) {
+        Block block(reversed_ ? blocks - 1 - i : i, reinterpret_cast<unsigned char *>(shared.data()), warp, warps);
+        kernel(block);
+      });
     }
   }
 

@@ -8,6 +8,9 @@ namespace {
 
 constexpr int kMostTiles = 10;
 
+// What a block may have on the cards with the least, sm_86, sm_89 and sm_120.
+static_assert(kernels::shared_bytes(kMostTiles, kernels::kMaxGroups) <= 99 * 1024, "too much shared memory");
+
 int divided_up(int value, int by) { return (value + by - 1) / by; }
 
 int compiled_tiles(int wanted) {

@@ -1,0 +1,142 @@
+"""libsuperres as others build it: nvcc for every architecture, a program that finds the package, C."""
+
+from __future__ import annotations
+
+import re
+import shutil
+import subprocess
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from superres import native
+from superres.engine import Engine
+
+from . import builds
+
+QUICK = ("80", "90a")
+ALL = ("80", "86", "89", "90a", "120")
+
+
+def resource_usage(architecture: str, folder: Path) -> list[tuple[int, int, int]]:
+    """(registers, bytes of stack, bytes spilled) of each kernel, as ptxas reports them."""
+    nvcc = shutil.which("nvcc")
+    if nvcc is None:
+        builds.missing("nvcc is not installed")
+    said = builds.run(str(nvcc), "-std=c++17", "-O3", f"-gencode=arch=compute_{architecture},code=sm_{architecture}",
+                      "-Xptxas", "-v", "-DSUPERRES_CUDA_ARCHITECTURES=\"\"", "-I",
+                      builds.ROOT / "csrc" / "include", "-c", builds.ROOT / "csrc" / "src" / "backend_cuda.cu", "-o", folder / "kernels.o")
+    stacks = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", said)
+    registers = re.findall(r"Used (\d+) registers", said)
+    assert len(stacks) == len(registers) == 9, said     # a convolution for each number of tiles, and the output
+    return [(int(used), int(stack), int(stores) + int(loads))
+            for used, (stack, stores, loads) in zip(registers, stacks, strict=True)]
+
+
+def check_no_spills(architecture: str, folder: Path) -> None:
+    for registers, stack, spilled in resource_usage(architecture, folder):
+        assert (stack, spilled) == (0, 0)
+        assert registers <= 255
+
+
+@pytest.mark.parametrize("architecture", QUICK)
+def test_no_kernel_spills(architecture, tmp_path):
+    check_no_spills(architecture, tmp_path)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("architecture", sorted(set(ALL) - set(QUICK)))
+def test_no_kernel_spills_on_the_others(architecture, tmp_path):
+    check_no_spills(architecture, tmp_path)
+
+
+@pytest.mark.slow
+def test_a_build_for_all_six_architectures_says_so(tmp_path):
+    if shutil.which("nvcc") is None:
+        builds.missing("nvcc is not installed")
+    folder = builds.build("all", "-DSUPERRES_CUDA=ON", "-DSUPERRES_CUDA_ARCHITECTURES=all",
+                          "-DCMAKE_BUILD_TYPE=Release")
+    program = tmp_path / "info.c"
+    program.write_text('#include <stdio.h>\n#include "superres/superres.h"\n'
+                       'int main(void) { printf("%s%d\\n", sr_build_info(), sr_device_count()); return 0; }\n')
+    builds.run(builds.tool("cc"), "-std=c99", "-Wall", "-Werror", "-pedantic", "-c", program, "-I",
+               builds.ROOT / "csrc" / "include", "-o", tmp_path / "info.o")
+    cuda = Path(str(shutil.which("nvcc"))).resolve().parents[1] / "lib64"
+    builds.run(builds.tool("c++"), tmp_path / "info.o", folder / "libsuperres.a", f"-L{cuda}", "-lcudart_static",
+               "-ldl", "-lrt", "-pthread", "-o", tmp_path / "info")
+    said = builds.run(tmp_path / "info")
+    assert "cuda_architectures=80-real 86-real 89-real 90a-real 120-real 80-virtual\n" in said
+
+
+def test_cuda_that_is_asked_for_and_missing_is_an_error(tmp_path):
+    done = subprocess.run([builds.tool("cmake"), "-S", builds.ROOT, "-B", tmp_path, "-DSUPERRES_PYTHON=OFF",
+                           "-DSUPERRES_CUDA=ON", "-DCMAKE_CUDA_COMPILER=/nowhere/nvcc"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode != 0 and "nvcc" in done.stderr
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory) -> Path:
+    """A tree that `cmake --install` made, and the example program built against it alone."""
+    folder = tmp_path_factory.mktemp("installed")
+    builds.run(builds.tool("cmake"), "--install", builds.emulation(), "--prefix", folder / "tree")
+    builds.run(builds.tool("cmake"), "-S", builds.ROOT / "examples" / "cpp", "-B", folder / "example", "-G", "Ninja",
+               f"-DCMAKE_MAKE_PROGRAM={builds.tool('ninja')}", f"-DCMAKE_PREFIX_PATH={folder / 'tree'}")
+    builds.run(builds.tool("cmake"), "--build", folder / "example")
+    return folder
+
+
+@pytest.mark.parametrize("kind", ["colour", "grey", "16 bits"])
+def test_the_examples_output_is_the_engines(installed, tmp_path, project_root, rng, kind):
+    weights = project_root / "tests" / "data" / "quickstart-weights.safetensors"
+    deep = kind == "16 bits"
+    image = rng.integers(0, 65536 if deep else 256, (11, 14) if kind == "grey" else (11, 14, 3)).astype(
+        np.uint16 if deep else np.uint8)
+    source, target = tmp_path / ("in.pgm" if kind == "grey" else "in.ppm"), tmp_path / "out.ppm"
+    cv2.imwrite(str(source), image if image.ndim == 2 else image[:, :, ::-1])
+    said = builds.run(installed / "example" / "upscale", weights, source, target)
+    assert "arithmetic=float32" in said
+    written = cv2.imread(str(target), cv2.IMREAD_UNCHANGED)
+    written = written if written.ndim == 2 else written[:, :, ::-1]
+    torch_engine = Engine.load(weights, device="cpu", engine="torch")(image)
+    # float32 sums in another order: a value at a rounding boundary may fall to the other side.
+    difference = np.abs(written.astype(int) - torch_engine)
+    assert written.dtype == image.dtype and difference.max() <= 1 and np.mean(difference > 0) < (0.05 if deep else 1e-3)
+    if native.available() and kind == "colour":
+        np.testing.assert_array_equal(written, Engine.load(weights, device="cpu", engine="native")(image))
+
+
+def damaged_files(whole: bytes):
+    """What truncation, foreign content and hostile headers look like."""
+    length = int.from_bytes(whole[:8], "little")
+    header = whole[8:8 + length]
+    yield b"", "it has 0 bytes"
+    yield whole[:100], "header is longer than the file"
+    yield whole[:-4], "lies outside the file"
+    yield (2 ** 63).to_bytes(8, "little") + whole[8:], "header is longer than the file"
+    yield whole[:8] + b"[" * length + whole[8 + length:], "nested too deeply"
+    yield whole[:8] + header[:-1] + b"," + whole[8 + length:], "no JSON at character"
+    yield whole[:8] + header.replace(b"__metadata__", b"__metadatA__") + whole[8 + length:], "of another program"
+    yield whole[:8] + header.replace(b'"F32"', b'"F64"') + whole[8 + length:], "expected F32"
+    yield whole[:8] + header.replace(b'"shape":[75]', b'"shape":[57]') + whole[8 + length:], "does not fit its bytes"
+    yield whole[:8] + header.replace(b'rivenson2017', b'rivenson2018') + whole[8 + length:], "'rivenson2018'"
+    nan = bytearray(whole)
+    nan[-4:] = np.float32(np.nan).tobytes()
+    yield bytes(nan), "holds NaN or infinite values"
+
+
+def test_damaged_weights_are_refused_by_the_c_library(installed, tmp_path, project_root):
+    """Sanitizers on: a reader of files must survive every file."""
+    whole = (project_root / "tests" / "data" / "quickstart-weights.safetensors").read_bytes()
+    cv2.imwrite(str(tmp_path / "in.ppm"), np.zeros((2, 2, 3), np.uint8))
+    for content, words in damaged_files(whole):
+        assert content != whole
+        (tmp_path / "w.safetensors").write_bytes(content)
+        done = subprocess.run([installed / "example" / "upscale", tmp_path / "w.safetensors", tmp_path / "in.ppm",
+                               tmp_path / "out.ppm"], capture_output=True, text=True, check=False)
+        assert done.returncode == 1 and done.stderr.startswith("error: ") and words in done.stderr, (words, done.stderr)
+    done = subprocess.run([installed / "example" / "upscale", tmp_path / "absent", tmp_path / "in.ppm", tmp_path / "o"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "no such file" in done.stderr
