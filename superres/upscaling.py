@@ -11,6 +11,7 @@ import numpy as np
 from superres.engine import Engine
 from superres.errors import ImageError
 from superres.events import Events, Progress
+from superres.guard import judge, require_fit
 from superres.image import Array, Image
 from superres.io.header import square_pixel_size_um
 from superres.io.images import (
@@ -21,10 +22,17 @@ from superres.io.images import (
     write_image,
     write_image_bands,
 )
+from superres.measuring.consistency import check_map_suffix, measure_consistency, write_map
+from superres.measuring.drift import drift_page, measure_passes
+from superres.report.pages import Page, write_page
 
 DARK_LIMIT = 16384
 """A 16-bit image of a stained section has clear glass in it, far above a quarter of white; 8 to 14 bits do not get
 there."""
+
+
+DRIFT_PX = 200
+"""Side of what the drift report measures: three passes of 2.5× make 3125 px of it."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +44,19 @@ class Sampling:
     white_level: float | None = None
 
 
+@dataclass(frozen=True)
+class Checks:
+    """What is asked about an input and its output.
+
+    strict: refuse an input that does not fit the weights, instead of a note.  consistency_map, drift_report: where to
+    write them (.html, the map as .tif too), None for not at all.  The drift report is of the middle of the image.
+    """
+
+    strict: bool = False
+    consistency_map: Path | None = None
+    drift_report: Path | None = None
+
+
 def upscale_file(
     engine: Engine,
     source: Path,
@@ -43,6 +64,7 @@ def upscale_file(
     sampling: Sampling = Sampling(),
     *,
     passes: int = 1,
+    checks: Checks = Checks(),
     events: Events | None = None,
 ) -> None:
     """Super-resolve an image file.
@@ -50,10 +72,45 @@ def upscale_file(
     source: any image that superres reads.  target: .tif (written band by band: memory stays bounded) or .png (held
     whole).  Without any pixel size the one that the weights were trained on is assumed, and a note says so.  The output
     has the input's dtype, white level and colour profile, and its corrected pixel size; it appears whole or not at all.
+    What about the input does not fit the weights is a note each, or with checks.strict an error.
     Raises ImageError, StorageError, EngineError or Cancelled.
     """
     events = events if events is not None else Events()
-    image = _read(engine, source, target, sampling, events)
+    if checks.consistency_map is not None:
+        check_map_suffix(checks.consistency_map)
+    image, known = _read(engine, source, target, sampling, events)
+    findings = judge(image, engine.weights, known)
+    if checks.strict:
+        require_fit(findings, source.name)
+    for finding in findings:
+        events.note("upscale", f"'{source.name}' may not fit these weights: {finding.text}")
+    _write(engine, image, target, passes, events)
+    if checks.consistency_map is not None:
+        result = measure_consistency(image, read_image(target), engine.weights)
+        write_map(result, image, checks.consistency_map)
+        events.note("upscale", result.sentence())
+    if checks.drift_report is not None:
+        write_page(drift_of(engine, image, passes), checks.drift_report)
+
+
+def drift_of(engine: Engine, image: Image, passes: int) -> Page:
+    """The drift report of the middle of an image: every pass is fed with the unrounded output of the one before."""
+    step = engine.geometry.origin_multiple
+    height, width = (min(DRIFT_PX, side) // step * step for side in image.shape_px)
+    top, left = ((side - part) // 2 // step * step for side, part in
+                 zip(image.shape_px, (height, width), strict=True))
+    fed = image.crop(top, left, height, width)
+    fed = fed.with_pixels(fed.unit(), white_level=1.0)
+    images = [fed]
+    for _ in range(passes):
+        fed = engine(fed)
+        images.append(fed)
+    weights = engine.weights
+    measured = measure_passes(images, engine.geometry.scale, weights.coarse)
+    return drift_page(image.name, measured, weights.coarse, weights.fine)
+
+
+def _write(engine: Engine, image: Image, target: Path, passes: int, events: Events) -> None:
     height, width = engine.output_shape(image.height, image.width, passes)
     bands = _reported(engine, image, passes, height, events)
     pixel_size_um = image.pixel_size_um / float(engine.geometry.scale) ** passes
@@ -71,8 +128,9 @@ def upscale_file(
     )
 
 
-def _read(engine: Engine, source: Path, target: Path, sampling: Sampling, events: Events) -> Image:
-    """The input, after everything that can be wrong about it and about the output's place has been checked."""
+def _read(engine: Engine, source: Path, target: Path, sampling: Sampling, events: Events) -> tuple[Image, bool]:
+    """The input, after everything that can be wrong about it and about the output's place has been checked, and whether
+    its pixel size is known."""
     check_writable_suffix(target)
     header = read_header(source)
     if target.is_dir():
@@ -81,9 +139,9 @@ def _read(engine: Engine, source: Path, target: Path, sampling: Sampling, events
         raise ImageError(
             f"'{target}' is the input itself", hint="give the output another name; inputs are never changed"
         )
-    pixel_size_um = sampling.pixel_size_um
+    pixel_size_um, known = sampling.pixel_size_um, True
     if pixel_size_um is None and square_pixel_size_um(header, source.name) is None:
-        pixel_size_um = engine.weights.coarse_pixel_size_um
+        pixel_size_um, known = engine.weights.coarse_pixel_size_um, False
         events.note(
             "upscale",
             f"'{source.name}' states no pixel size; {pixel_size_um:g} µm is assumed, as in training "
@@ -96,7 +154,7 @@ def _read(engine: Engine, source: Path, target: Path, sampling: Sampling, events
             f"the largest value of '{source.name}' is {largest} of 65535: a camera of fewer bits, or a dark image",
             hint="say what means white, for example --white-level 4095 for 12 bits (or --white-level 65535)",
         )
-    return image
+    return image, known
 
 
 def _reported(engine: Engine, image: Image, passes: int, height: int, events: Events) -> Iterator[Array]:

@@ -20,13 +20,21 @@ def upscale(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     pixel_size_um: Annotated[float | None, typer.Option(help="of the input, where the file does not say")] = None,
     white_level: Annotated[float | None, typer.Option(help="stored value of white, such as 4095 for 12 bits")] = None,
+    strict: Annotated[bool, typer.Option("--strict", help="refuse an input that does not fit the weights")] = False,
+    consistency_map: Annotated[
+        Path | None, typer.Option(help=".html or .tif: where the output contradicts its input")
+    ] = None,
+    drift_report: Annotated[Path | None, typer.Option(help=".html: what changes from pass to pass")] = None,
 ) -> None:
     """Super-resolve one image of any size with trained weights."""
     from superres.engine import Engine
-    from superres.upscaling import Sampling, upscale_file
+    from superres.upscaling import Checks, Sampling, upscale_file
 
     loaded = Engine.load(weights, device=device, engine=engine, precision=precision)
     with console_events() as events:
         events.note("upscale", str(loaded.describe()))
-        upscale_file(loaded, image, output, Sampling(pixel_size_um, white_level), passes=passes, events=events)
+        upscale_file(
+            loaded, image, output, Sampling(pixel_size_um, white_level), passes=passes,
+            checks=Checks(strict, consistency_map, drift_report), events=events,
+        )
     typer.echo(str(output))

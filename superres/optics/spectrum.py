@@ -93,19 +93,32 @@ def single_image_correlation(plane: Plane, threshold: float = FRC_THRESHOLD) -> 
     return _correlate(a, b * np.exp(-1j * np.pi * (y + x)), first.shape, threshold, pixels_per_sample=2)
 
 
-def noise_floor(plane: Plane) -> tuple[float, float]:
-    """(standard deviation, flatness) of what fills the corners of the spectrum, beyond every ring.
+@dataclass(frozen=True)
+class NoiseFloor:
+    """What fills the corners of a spectrum.  sd: of one pixel.  unevenness: largest over smallest power of four bands
+    from 0.50 to 0.66 cycles/px, 1 for white noise.  scatter: relative standard deviation of one of them by chance."""
 
-    An objective passes nothing there on a grid that samples it well, so a camera's own frame has white noise: flatness,
-    the ratio of power at 0.54–0.61 over that at 0.61–0.70 cycles/px, is near 1.  Resampling empties the corners.
+    sd: float
+    unevenness: float
+    scatter: float
+
+
+def noise_floor(plane: Plane) -> NoiseFloor:
+    """The noise beyond every ring of the grid.
+
+    An objective passes nothing there on a grid that samples it well, so a camera's own frame holds white noise.
+    Resampling, compression and networks leave it uneven or empty.
     """
     _require_size(plane.shape)
     window = _hann(plane.shape)
     spectrum = fft.rfft2((plane - plane.mean(dtype=np.float64)) * window)
     power = (spectrum.real ** 2 + spectrum.imag ** 2) / float((window ** 2).sum())
     radius = np.hypot(fft.fftfreq(plane.shape[0])[:, None], fft.rfftfreq(plane.shape[1])[None, :])
-    inner, outer = (power[(radius >= low) & (radius < high)].mean() for low, high in ((0.54, 0.61), (0.61, 0.71)))
-    return float(np.sqrt(max(outer, 0.0))), float(inner / outer) if outer > 0 else float("inf")
+    bands = [power[(radius >= low) & (radius < low + 0.04)] for low in (0.50, 0.54, 0.58, 0.62)]
+    means = [float(band.mean()) for band in bands]
+    # A Hann window makes 2.25 neighbouring coefficients of a plane depend on each other.
+    scatter = float(np.sqrt(2.25 / min(band.size for band in bands)))
+    return NoiseFloor(float(np.sqrt(np.mean(means))), max(means) / max(min(means), 1e-300), scatter)
 
 
 def noise_sd(unit: Plane) -> float:
@@ -130,13 +143,13 @@ def why_not_camera_noise(plane: Plane, step: float = 0.0) -> str:
 
     plane: (H, W) intensities.  step: distance of stored levels in the same unit (1/255 for 8 bits), 0 for floats.
     """
-    sd, flatness = noise_floor(plane)
+    floor = noise_floor(plane)
     rounding = step / np.sqrt(12)
-    # ±25 %: the scatter of the ratio on 64 × 64 px of white noise is 10 % (200 coefficients in each corner band).
-    if not 0.75 <= flatness <= 1.33:
-        return (f"its finest frequencies hold no white noise (power ratio {flatness:.2f}, of a camera frame 1.0 ± 0.3):"
-                " it was resampled, compressed, denoised, or made by a network")
-    if sd <= 1.2 * rounding or sd == 0.0:
+    # 15 % for what the objective still passes there; four standard deviations for chance.
+    if floor.unevenness > 1.15 * (1 + 4 * floor.scatter):
+        return (f"its finest frequencies hold no white noise (power uneven by {floor.unevenness:.2f} times, a camera "
+                "frame's is even): it was resampled, compressed, denoised, or made by a network")
+    if floor.sd <= 1.2 * rounding or floor.sd == 0.0:
         return ("it holds no noise beyond the rounding of its levels: it was denoised, or made by a network or a "
                 "simulator")
     return ""

@@ -53,7 +53,7 @@ def _font(match: re.Match[str]) -> str:
 
 def loss_curves(training: TrainingView) -> str:
     """Training and validation loss against epoch, logarithmic (Fig. S4), as SVG."""
-    figure, axes = _axes(6.4, 3.0)
+    figure, axes = plot_axes(6.4, 3.0)
     drawn: list[float] = []
     for points, label, colour, width in ((training.training_loss, "training", GREY, 1.1),
                                          (training.validation_loss, "validation", MODEL_COLOUR, 1.8)):
@@ -77,7 +77,7 @@ def loss_curves(training: TrainingView) -> str:
 
 def residual_histogram(residuals_um: Sequence[float], true_errors_um: Sequence[float] = ()) -> str:
     """How many kept pairs have which registration residual in µm (and which true error, if simulated), as SVG."""
-    figure, axes = _axes(6.4, 2.4)
+    figure, axes = plot_axes(6.4, 2.4)
     edges = np.histogram_bin_edges([0.0, *residuals_um, *true_errors_um], bins=24)
     axes.hist(residuals_um, bins=edges.tolist(), color=MODEL_COLOUR, alpha=0.85,
               label="residual, the registrar's estimate")
@@ -92,7 +92,8 @@ def residual_histogram(residuals_um: Sequence[float], true_errors_um: Sequence[f
     return svg_of(figure, "residuals")
 
 
-def _axes(width_inch: float, height_inch: float) -> tuple[Figure, Any]:
+def plot_axes(width_inch: float, height_inch: float) -> tuple[Figure, Any]:
+    """A transparent figure whose axes and text have the page's colour; for `svg_of`."""
     # Margins in inches for the labels; matplotlib's own layout engine would take longer than all the drawing.
     left, bottom, right, top = 0.75, 0.48, 0.12, 0.3
     figure = Figure(figsize=(width_inch, height_inch), facecolor="none")

@@ -17,6 +17,7 @@ LEVELS: dict[str, int] = {
     "plan": 4,
     "stages": 5, "training": 5, "inference": 5, "report": 5,
     "pipeline": 6, "run": 6, "identity": 6, "results": 6, "engine": 6, "upscaling": 6, "diagnosis": 6,
+    "measuring": 6, "guard": 6,
     "cli": 7, "testing": 7, "__main__": 7,
 }
 HEAVY = {"torch", "matplotlib", "zarr", "skimage", "jinja2"}

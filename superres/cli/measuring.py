@@ -1,0 +1,199 @@
+"""`superres mtf`, `resolution`, `evaluate` and `cross-tissue`: the paper's measurements on images of one's own."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Literal
+
+import typer
+
+from superres.cli.shared import console_events
+from superres.errors import ImageError, SuperresError
+
+if TYPE_CHECKING:
+    from superres.engine import Engine
+    from superres.image import Image
+    from superres.optics import Optics
+    from superres.report.pages import Page
+
+Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="image files (.npy too)", show_default=False)]
+PageOption = Annotated[Path | None, typer.Option(help="write an HTML page with curves and pictures here")]
+CsvOption = Annotated[Path | None, typer.Option("--csv", help="write all numbers here")]
+PixelSize = Annotated[float | None, typer.Option(help="of all images, where the files do not say")]
+ObjectiveNa = Annotated[float | None, typer.Option(help="aperture of the objective: draws its diffraction limit")]
+CondenserNa = Annotated[float, typer.Option(help="aperture of the condenser")]
+Wavelength = Annotated[float, typer.Option(help="mean wavelength in µm")]
+Where = Annotated[list[str], typer.Argument(
+    metavar="WHERE...", show_default=False,
+    help="a folder with coarse/ and fine/, or scenes for the virtual microscope (images, builtin:ihc)")]
+WeightsOption = Annotated[Path | None, typer.Option(help="weights.safetensors; default: those that come with superres")]
+Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
+
+
+def mtf(
+    images: Images,
+    target: Annotated[Literal["usaf1951", "edge"], typer.Option(help="what the images show")] = "usaf1951",
+    pixel_size_um: PixelSize = None,
+    first_group: Annotated[int | None, typer.Option(help="group of the coarsest pattern seen, where known")] = None,
+    region: Annotated[str | None, typer.Option(help="top,left,height,width in px: where the edge is")] = None,
+    na: ObjectiveNa = None,
+    condenser_na: CondenserNa = 0.55,
+    wavelength_um: Wavelength = 0.55,
+    paper: Annotated[bool, typer.Option("--paper/--no-paper", help="draw the paper's Table S4 beside")] = True,
+    page: PageOption = None,
+    csv: CsvOption = None,
+) -> None:
+    """Measure contrast against frequency on a resolution target or a slanted edge; several images in one plot."""
+    from superres.measuring import mtf as measuring
+
+    optics = _optics(na, condenser_na, wavelength_um)
+    boxes = _region(region)
+    read = [_read(path, pixel_size_um) for path in images]
+    if target == "edge":
+        edges = [measuring.measure_edge_image(name, image.grey(), size, boxes) for name, image, size in read]
+        table, made = measuring.edge_csv(edges), measuring.edge_page(edges, optics)
+    else:
+        results = [measuring.measure_target_image(name, image.grey(), size, first_group) for name, image, size in read]
+        table, made = measuring.target_csv(results), measuring.target_page(results, optics, paper)
+    _hand_over(made, page, table, csv)
+
+
+def resolution(
+    images: Images,
+    exposures: Annotated[bool, typer.Option("--exposures", help="the two images are exposures of one field")] = False,
+    pixel_size_um: PixelSize = None,
+    na: ObjectiveNa = None,
+    condenser_na: CondenserNa = 0.55,
+    wavelength_um: Wavelength = 0.55,
+    page: PageOption = None,
+    csv: CsvOption = None,
+) -> None:
+    """Measure resolution without a target: Fourier ring correlation and power spectra."""
+    from superres.measuring import resolution as measuring
+
+    read = [_with_size(path, pixel_size_um) for path in images]
+    if exposures:
+        if len(read) != 2:
+            raise SuperresError(f"--exposures is given with {len(read)} images; expected two",
+                                hint="name two exposures of one field")
+        results = [measuring.measure_exposures(*read)]
+    else:
+        results = [measuring.measure_single(image) for image in read]
+    made = measuring.resolution_page(results, _optics(na, condenser_na, wavelength_um))
+    _hand_over(made, page, measuring.resolution_csv(results), csv)
+
+
+def evaluate(
+    where: Where,
+    weights: WeightsOption = None,
+    evaluator: Annotated[list[str] | None, typer.Option(help="names of evaluators; see `superres plugins`")] = None,
+    device: Device = "auto",
+    page: PageOption = None,
+) -> None:
+    """Score weights on pairs: every evaluator, beside bicubic up-sampling."""
+    from superres.catalog import Catalog
+    from superres.measuring.scoring import evaluation_page, load_pairs, score_weights
+
+    catalog = Catalog.discover()
+    names = evaluator or ["ssim", "psnr", "difference-map", "consistency", "spectrum"]
+    made_of = [catalog.entry("evaluator", name).plugin() for name in names]
+    engine = _engine(weights, device)
+    with console_events() as events:
+        acquisition = load_pairs(where)
+        evaluation = score_weights(engine, acquisition, made_of, events)  # type: ignore[arg-type]
+    _hand_over(evaluation_page(f"{_name(weights)} on {', '.join(where)}", evaluation, acquisition), page)
+
+
+def cross_tissue(
+    where: Where,
+    weights: Annotated[list[Path], typer.Option(help="weights.safetensors; give it once for each network")],
+    device: Device = "auto",
+    page: PageOption = None,
+) -> None:
+    """Every network on every specimen, and two of them fed into each other (Fig. S9)."""
+    from superres.measuring import scoring
+
+    names = [path.parent.name if path.stem == "weights" else path.stem for path in weights]
+    if len(set(names)) != len(names):
+        raise SuperresError(f"two weights files are called '{names[0]}'", hint="rename one of them, or its folder")
+    with console_events() as events:
+        engines = {name: _engine(path, device) for name, path in zip(names, weights, strict=True)}
+        acquisition = scoring.load_pairs(where)
+        found = scoring.cross_tissue(engines, acquisition, events)
+    _hand_over(scoring.cross_tissue_page(found, acquisition), page)
+
+
+def _hand_over(made: Page, page: Path | None, table: str = "", csv: Path | None = None) -> None:
+    """Tables to stdout, files where they are wanted, warnings and the page's place to stderr."""
+    from superres.io.atomic import write_text
+    from superres.report.pages import write_page
+
+    if csv is not None:
+        write_text(csv, table)
+    if page is not None:
+        write_page(made, page)
+    typer.echo(made.headline)
+    for section in made.sections:
+        for warning in section.warnings:
+            typer.echo(f"note: {warning}", err=True)
+        if section.table is not None:
+            typer.echo("")
+            for line in section.table.as_text():
+                typer.echo(line)
+    for path in (page, csv):
+        if path is not None:
+            typer.echo(f"written: {path}", err=True)
+
+
+def _engine(weights: Path | None, device: str) -> Engine:
+    from superres.engine import Engine
+    from superres.weights import shipped_weights
+
+    return Engine.load(weights if weights is not None else shipped_weights(), device=device)
+
+
+def _name(weights: Path | None) -> str:
+    return "the weights of superres" if weights is None else str(weights)
+
+
+def _optics(na: float | None, condenser_na: float, wavelength_um: float) -> Optics | None:
+    from superres.optics import Optics
+
+    return None if na is None else Optics(na, condenser_na, wavelength_um)
+
+
+def _region(text: str | None) -> tuple[int, int, int, int] | None:
+    if text is None:
+        return None
+    try:
+        top, left, height, width = (int(part) for part in text.split(","))
+    except ValueError:
+        raise SuperresError(f"--region is '{text}'; expected top,left,height,width in pixels",
+                            hint="for example --region 100,200,150,120") from None
+    return top, left, height, width
+
+
+def _read(path: Path, pixel_size_um: float | None) -> tuple[str, Image, float | None]:
+    """(name, image, its pixel size, None where nobody knows it)."""
+    import numpy as np
+
+    from superres.image import Image
+    from superres.io.header import square_pixel_size_um
+    from superres.io.images import read_header, read_image
+
+    if path.suffix.lower() == ".npy":
+        try:
+            array = np.load(path, allow_pickle=False)
+        except (OSError, ValueError) as error:
+            raise ImageError(f"'{path}' cannot be read: {error}", hint="expected a NumPy array file") from error
+        array = np.asarray(array, dtype=np.float32)
+        return path.name, Image(array, pixel_size_um or 1.0, float(array.max()) or 1.0, path.name), pixel_size_um
+    size = pixel_size_um if pixel_size_um is not None else square_pixel_size_um(read_header(path), path.name)
+    return path.name, read_image(path, size if size is not None else 1.0), size
+
+
+def _with_size(path: Path, pixel_size_um: float | None) -> Image:
+    _, image, size = _read(path, pixel_size_um)
+    if size is None:
+        raise ImageError(f"'{path.name}' states no pixel size; resolution is a length", hint="give --pixel-size-um")
+    return image

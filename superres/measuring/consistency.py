@@ -1,0 +1,102 @@
+"""`superres upscale --consistency-map`: the output taken back to the coarse objective, beside its input."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from superres.api.evaluator import Picture
+from superres.builtin.evaluators.pictures import LabelledMap, draw_maps
+from superres.errors import ImageError
+from superres.image import FloatArray, Image
+from superres.io.images import TIFF_SUFFIXES, write_image
+from superres.io.weights import Weights
+from superres.optics.consistency import (
+    ForwardModel,
+    VisibleSpot,
+    consistency_map,
+    limit_of,
+    noise_level,
+    visible_spots,
+)
+from superres.optics.spectrum import noise_sd
+from superres.report.fields import to_uint8
+from superres.report.pages import Page, Section, Table, write_page
+
+SUFFIXES = (*TIFF_SUFFIXES, ".html")
+
+
+@dataclass(frozen=True, eq=False)
+class ConsistencyResult:
+    """percent: (h, w) float32 on the input's pixels, |A(output) − input| in % of white.  noise: its 99th percentile
+    where there is only camera noise.  spots: the smallest invented structures that would show."""
+
+    name: str
+    percent: FloatArray
+    noise: float
+    model: ForwardModel
+    spots: tuple[VisibleSpot, ...]
+
+    @property
+    def striking(self) -> float:
+        """Share of pixels above twice the noise."""
+        return float(np.mean(self.percent > 2 * self.noise))
+
+    def sentence(self) -> str:
+        return (f"consistency of '{self.name}': mean {self.percent.mean():.2f} % of white, 99th percentile "
+                f"{np.percentile(self.percent, 99):.2f} %; camera noise alone gives {self.noise:.2f} %; "
+                f"{self.striking:.1%} of the pixels lie above twice that")
+
+
+def measure_consistency(given: Image, output: Image, weights: Weights) -> ConsistencyResult:
+    """given: the coarse input.  output: what the network made of it.  Raises ImageError where the weights do not say
+    which objectives they stand between."""
+    if weights.coarse is None or weights.fine is None:
+        raise ImageError("the weights do not say which objectives they were trained for, so the output cannot be taken "
+                         "back to the coarse one", hint="train with a source that knows its objectives")
+    model = ForwardModel(weights.coarse, weights.fine, given.pixel_size_um, output.pixel_size_um)
+    coarse, fine = (given.rgb(), output.rgb()) if given.channels == 3 else (given.grey(), output.grey())
+    percent = np.asarray(100 * consistency_map(model, fine, coarse), dtype=np.float32)
+    noise = max(100 * noise_level(noise_sd(given.unit()), given.channels), 0.05)
+    return ConsistencyResult(given.name, percent, noise, model, visible_spots(model, 2 * noise / 100))
+
+
+def check_map_suffix(path: Path) -> None:
+    """Raises ImageError for a name under which no map can be written: before the work, not after."""
+    if path.suffix.lower() not in SUFFIXES:
+        raise ImageError(f"cannot write the consistency map '{path.name}'; expected .html (picture and limits) or .tif "
+                         "(values in % of white)", hint="give it one of these suffixes")
+
+
+def write_map(result: ConsistencyResult, given: Image, path: Path) -> None:
+    """.tif: float32 values on the input's grid.  .html: a page with map, numbers and limits."""
+    if path.suffix.lower() in TIFF_SUFFIXES:
+        write_image(path, Image(result.percent, given.pixel_size_um, 100.0, path.name))
+    else:
+        write_page(consistency_page(result, given), path)
+
+
+def consistency_page(result: ConsistencyResult, given: Image) -> Page:
+    top = max(5 * result.noise, float(np.percentile(result.percent, 99.9)))
+    pixels, block = draw_maps([LabelledMap("|A(output) − input|", result.percent)], top, "%")
+    height, width = given.shape_px
+    step = max(1, -(-max(height, width) // 700))
+    shown = to_uint8(np.clip(given.rgb(), 0, 1))[::step, ::step]
+    averaged = f" One dot is the mean of {block} × {block} px." if block > 1 else ""
+    rows = [[f"{spot.side_um:.2f} µm", "not even black" if spot.contrast is None else f"{spot.contrast:.0%}"]
+            for spot in result.spots]
+    return Page(
+        f"Consistency of {result.name} with the optics", result.sentence() + ".", subtitle="refutes, never confirms",
+        sections=[
+            Section("Where the output contradicts its input", [
+                "The output is taken back through the coarse objective and pixel and compared with what the camera "
+                "saw. Bright places hold structure that the input does not support, or lack some that it shows.",
+                limit_of(result.model)],
+                pictures=[Picture("map", f"in % of white, blurred by 0.8 px.{averaged}", pixels),
+                          Picture("input", f"{height} × {width} px", shown)]),
+            Section("The smallest that would show", [
+                "Contrast of an invented dark square on white that lifts the map above twice the noise, by its side. "
+                "Strong stain is imaged not quite linearly, which by itself leaves up to about half a per cent."],
+                table=Table(["side", "contrast"], rows))])

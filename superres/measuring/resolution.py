@@ -1,0 +1,185 @@
+"""`superres resolution`: what noise and optics let through, without a target: ring correlation and power spectra."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from superres.builtin.evaluators.frc import input_correlation
+from superres.errors import ImageError
+from superres.image import Image
+from superres.measuring.mtf import COLOURS
+from superres.optics import Optics
+from superres.optics.spectrum import (
+    RadialSpectrum,
+    RingCorrelation,
+    fourier_ring_correlation,
+    noise_floor,
+    radial_spectrum,
+    why_not_camera_noise,
+)
+from superres.report.figures import GREY, INK, plot_axes, svg_of
+from superres.report.pages import Page, Section, Table
+
+AT_MOST = ("Ring correlation gives the noise-limited resolution: below it noise decides, at most it is the optical "
+           "cut-off. It measures one camera's frames; an output of a network, or any resampled image, is refused: what "
+           "is invented the same way twice correlates with itself.")
+
+
+@dataclass(frozen=True, eq=False)
+class ResolutionResult:
+    """One image, or one pair of exposures.  correlation: None where it was refused, for `refused`."""
+
+    name: str
+    pixel_size_um: float
+    spectrum: RadialSpectrum
+    correlation: RingCorrelation | None
+    refused: str = ""
+
+    @property
+    def limit_um(self) -> float | None:
+        """Noise-limited period, None where there is none."""
+        if self.correlation is None or self.correlation.limit is None:
+            return None
+        return self.pixel_size_um / self.correlation.limit
+
+    def reach_cycles_per_um(self, floor_um2: float) -> float | None:
+        """Highest frequency at which the power per area still exceeds a floor; None if it never does."""
+        above = np.flatnonzero(power_per_area(self.spectrum, self.pixel_size_um) > floor_um2)
+        return float(self.spectrum.frequency[above[-1]] / self.pixel_size_um) if len(above) else None
+
+
+def power_per_area(spectrum: RadialSpectrum, pixel_size_um: float) -> np.ndarray:
+    """In white²·µm²: the same for every pixel size."""
+    return np.asarray(spectrum.power * pixel_size_um ** 2)
+
+
+def measure_single(image: Image) -> ResolutionResult:
+    """One camera frame: spectrum, and the correlation of its diagonal halves where its noise allows that."""
+    spectrum = radial_spectrum(image.grey())
+    try:
+        return ResolutionResult(image.name, image.pixel_size_um, spectrum, input_correlation(image))
+    except ImageError as error:
+        return ResolutionResult(image.name, image.pixel_size_um, spectrum, None, error.message)
+
+
+def measure_exposures(first: Image, second: Image) -> ResolutionResult:
+    """Two exposures of one field.  Raises ImageError for different sizes or the very same pixels."""
+    if first.pixels.shape == second.pixels.shape and np.array_equal(first.pixels, second.pixels):
+        raise ImageError(f"'{first.name}' and '{second.name}' hold the same pixels; expected two exposures",
+                         hint="take two pictures of the same field; their noise must differ")
+    name = f"{first.name} and {second.name}"
+    spectrum = radial_spectrum(first.grey())
+    for image in (first, second):
+        plane = image.unit()[:, :, 1] if image.channels == 3 else image.unit()
+        reason = why_not_camera_noise(plane, 1 / image.white if image.pixels.dtype.kind == "u" else 0.0)
+        if reason:
+            return ResolutionResult(name, first.pixel_size_um, spectrum, None, f"'{image.name}': {reason}")
+    a, b = (each.unit()[:, :, 1] if each.channels == 3 else each.unit() for each in (first, second))
+    return ResolutionResult(name, first.pixel_size_um, spectrum, fourier_ring_correlation(a, b))
+
+
+def resolution_csv(results: Sequence[ResolutionResult]) -> str:
+    stream = io.StringIO()
+    table = csv.writer(stream, lineterminator="\n")
+    table.writerow(["image", "quantity", "cycles_per_um", "value"])
+    for result in results:
+        power = power_per_area(result.spectrum, result.pixel_size_um)
+        for frequency, value in zip(result.spectrum.frequency, power, strict=True):
+            table.writerow([result.name, "power_um2", f"{frequency / result.pixel_size_um:.5f}", f"{value:.6g}"])
+        if result.correlation is not None:
+            for frequency, value in zip(result.correlation.frequency, result.correlation.correlation, strict=True):
+                table.writerow([result.name, "ring_correlation", f"{frequency / result.pixel_size_um:.5f}",
+                                f"{value:.5f}"])
+    return stream.getvalue()
+
+
+def resolution_page(results: Sequence[ResolutionResult], optics: Optics | None) -> Page:
+    measured = [result for result in results if result.correlation is not None]
+    rows = [[result.name, f"{result.pixel_size_um:.4g}",
+             f"{result.limit_um:.3f}" if result.limit_um else
+             ("refused" if result.correlation is None else "beyond what the split can tell"),
+             f"{noise_floor_of(result):.2g}"] for result in results]
+    refused = [f"{result.name} is refused: {result.refused}" for result in results if result.correlation is None]
+    sections = [Section("Numbers", [AT_MOST], warnings=refused, table=Table(
+        ["image", "pixel (µm)", "noise-limited period (µm)", "power at the last ring (µm²)"], rows))]
+    if measured:
+        sections.append(Section("Ring correlation", ["Threshold 1/7, first of three successive rings below it. One "
+                                                     "image alone is judged up to half of its Nyquist frequency."],
+                                svg=correlation_curves(measured, optics)))
+    sections.append(Section("Power spectra", ["Mean over rings, per area of the object, so that images of different "
+                                              "pixels lie upon each other."], svg=spectrum_curves(results, optics)))
+    return Page("Resolution without a target", _headline(results), sections, subtitle="Fourier ring correlation")
+
+
+def noise_floor_of(result: ResolutionResult) -> float:
+    return float(power_per_area(result.spectrum, result.pixel_size_um)[-1])
+
+
+def camera_noise_um2(image: Image) -> float:
+    """The white noise of a camera frame's luma as power per area."""
+    return (noise_floor(image.grey()).sd * image.pixel_size_um) ** 2
+
+
+def correlation_curves(results: Sequence[ResolutionResult], optics: Optics | None) -> str:
+    figure, axes = plot_axes(7.4, 3.4)
+    for result, colour in zip(results, COLOURS * len(results), strict=False):
+        if result.correlation is None:
+            continue
+        axes.plot(result.correlation.frequency / result.pixel_size_um, result.correlation.correlation, color=colour,
+                  linewidth=1.4, label=result.name)
+        if result.correlation.limit is not None:
+            axes.axvline(result.correlation.limit / result.pixel_size_um, color=colour, linewidth=0.9,
+                         linestyle=(0, (4, 3)))
+    axes.axhline(1 / 7, color=GREY, linewidth=1, label="1/7")
+    _cutoffs(axes, (optics,) if optics else ())
+    axes.set_ylim(-0.15, 1.08)
+    axes.set_xlim(left=0.0)
+    axes.set_xlabel("cycles/µm", color=INK)
+    axes.set_title("correlation", loc="left", fontsize=10, color=INK)
+    axes.legend(frameon=False, labelcolor=INK, fontsize=8.5)
+    return svg_of(figure, "ring-correlation")
+
+
+def spectrum_curves(results: Sequence[ResolutionResult], *optics: Optics | None, floor_um2: float | None = None) -> str:
+    """Spectra in one plot, with the optical cut-offs, and the floor of the camera's noise where it is given."""
+    figure, axes = plot_axes(7.4, 3.8)
+    for result, colour in zip(results, COLOURS * len(results), strict=False):
+        axes.semilogy(result.spectrum.frequency / result.pixel_size_um,
+                      np.maximum(power_per_area(result.spectrum, result.pixel_size_um), 1e-12), color=colour,
+                      linewidth=1.4, label=result.name)
+    if floor_um2:
+        axes.axhline(floor_um2, color=GREY, linewidth=1, linestyle=(0, (1, 2)), label="noise of the input")
+    known = [each for each in optics if each is not None]
+    _cutoffs(axes, known)
+    if known:
+        axes.set_xlim(0, 2.2 * max(each.cutoff_cycles_per_um for each in known))
+    axes.set_xlabel("cycles/µm", color=INK)
+    axes.set_title("power (white²·µm²)", loc="left", fontsize=10, color=INK)
+    axes.grid(True, color=GREY, alpha=0.2, linewidth=0.6)
+    axes.legend(frameon=False, labelcolor=INK, fontsize=8.5)
+    return svg_of(figure, "power-spectra")
+
+
+def _cutoffs(axes: Any, optics: Sequence[Optics]) -> None:
+    for each in optics:
+        axes.axvline(each.cutoff_cycles_per_um, color=INK, linewidth=0.9, linestyle=(0, (1, 3)))
+        axes.text(each.cutoff_cycles_per_um, 0.98, f"cut-off {each.label} ", fontsize=8, color=INK, rotation=90,
+                  va="top", ha="right", transform=axes.get_xaxis_transform())
+
+
+def _headline(results: Sequence[ResolutionResult]) -> str:
+    parts = []
+    for result in results:
+        if result.limit_um:
+            parts.append(f"{result.name}: noise-limited resolution {result.limit_um:.3f} µm")
+        elif result.correlation is None:
+            parts.append(f"{result.name}: no ring correlation, see below")
+        else:
+            parts.append(f"{result.name}: noise lets everything through that could be tested")
+    return "; ".join(parts) + "."

@@ -1,0 +1,210 @@
+"""Weights against pairs: `superres evaluate`, and the matrix of several weights and slides (Fig. S9)."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from pathlib import Path
+
+import numpy as np
+
+from superres.api.evaluator import Case, Evaluator, Picture
+from superres.api.source import Acquisition, Pair
+from superres.builtin.evaluators.ssim import SsimEvaluator
+from superres.builtin.sources.pairs import PairsSource
+from superres.builtin.sources.scenes import BUILTIN
+from superres.builtin.sources.simulate import SimulateSource
+from superres.engine import Engine
+from superres.errors import SourceError
+from superres.events import Events, Progress
+from superres.image import FloatArray, Image, from_unit
+from superres.io.images import IMAGE_SUFFIXES
+from superres.measuring.drift import brought_back
+from superres.optics import Optics
+from superres.report.data import ImageScores
+from superres.report.fields import to_uint8
+from superres.report.pages import Page, Section, Table
+from superres.resample import bicubic
+from superres.stages.evaluate import Evaluation, evaluate
+
+CHAIN_PX = 128
+"""Side of the piece on which two networks are chained: its second output has (6.25 × 128)² pixels."""
+
+
+def load_pairs(where: Sequence[str], max_scene_px: int = 1024) -> Acquisition:
+    """Pairs to score on.
+
+    where: a folder with coarse/ and fine/ (pairs matched by name), or scenes for the virtual microscope: image files,
+    patterns, or builtin names such as builtin:ihc, which are imaged in condition `standard`.
+    Raises SourceError, or the errors of the two sources.
+    """
+    folders = [each for each in where if not each.startswith(BUILTIN) and Path(each).is_dir()]
+    if folders:
+        if len(where) > 1:
+            raise SourceError(f"{len(where)} places are given, one of them the folder '{folders[0]}'; expected one "
+                              "folder, or scenes only", hint="evaluate folders one after the other")
+        folder = Path(folders[0]).resolve()
+        if not (folder / "coarse").is_dir() or not (folder / "fine").is_dir():
+            raise SourceError(f"'{folder.name}' has no coarse/ and fine/ in it",
+                              hint="put the coarse images into coarse/ and the fine ones, named alike, into fine/")
+        return PairsSource(folder=folder).acquire()
+    missing = [each for each in where if not each.startswith(BUILTIN) and not any(c in each for c in "*?[")
+               and not (Path(each).is_file() and Path(each).suffix.lower() in IMAGE_SUFFIXES)]
+    if missing:
+        raise SourceError(f"'{missing[0]}' is neither a folder of pairs nor an image file",
+                          hint="give a folder with coarse/ and fine/, an image, or a scene such as builtin:ihc")
+    scenes = [each if each.startswith(BUILTIN) else str(Path(each).absolute()) for each in where]
+    return SimulateSource(scenes=scenes, give="pairs", max_scene_px=max_scene_px).acquire()
+
+
+def cases_of(engine: Engine, pairs: Sequence[Pair], coarse: Optics | None, events: Events) -> Iterator[Case]:
+    """Every pair through the engine, beside bicubic, both rounded as the coarse camera stores its images.
+
+    Raises SourceError for a pair whose sizes do not have the network's scale.
+    """
+    scale = engine.geometry.scale
+    for number, pair in enumerate(pairs):
+        events.progress(Progress("infer", number, len(pairs), pair.name))
+        given, truth = pair.coarse.rgb(), np.clip(pair.fine.rgb(), 0.0, 1.0)
+        prediction = as_stored(super_resolved(engine, given), pair.coarse)
+        if prediction.shape != truth.shape:
+            raise SourceError(
+                f"pair '{pair.name}': the network makes {prediction.shape[:2]} px of {given.shape[:2]}, the fine image "
+                f"has {truth.shape[:2]}", hint=f"the weights enlarge by {scale}; give pairs of that scale")
+        beside = as_stored(bicubic(given, scale), pair.coarse)
+        yield Case(pair.name, pair.specimen, pair.coarse, prediction, beside, truth, pair.fine.pixel_size_um, coarse)
+
+
+def super_resolved(engine: Engine, unit: FloatArray) -> FloatArray:
+    """(H, W, 3) float32 in units of white → the engine's output, not clamped."""
+    return np.asarray(engine(unit), dtype=np.float32)
+
+
+def as_stored(unit: FloatArray, like: Image) -> FloatArray:
+    """Clamped, and rounded to the levels of an image's camera: (H, W, 3) float32 in [0, 1]."""
+    if not np.issubdtype(like.pixels.dtype, np.integer):
+        return np.asarray(np.clip(unit, 0.0, 1.0), dtype=np.float32)
+    return np.asarray(from_unit(unit, like.pixels.dtype, like.white), dtype=np.float32) / np.float32(like.white)
+
+
+def score_weights(engine: Engine, acquisition: Acquisition, evaluators: Sequence[Evaluator], events: Events
+                  ) -> Evaluation:
+    """Every pair through the engine and the evaluators; like stage `evaluate` of a run."""
+    return evaluate(evaluators, cases_of(engine, acquisition.pairs, acquisition.coarse, events), events,
+                    total=len(acquisition.pairs))
+
+
+def evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisition) -> Page:
+    names = [score.name for score in evaluation.summary]
+    rows = [[score.name, f"{score.value:.4g} {score.unit}".strip(),
+             "–" if score.baseline is None else f"{score.baseline:.4g} {score.unit}".strip(),
+             "–" if score.baseline is None else f"{score.value - score.baseline:+.3g}", score.better, str(score.n)]
+            for score in evaluation.summary]
+    sections = [Section("Scores", ["Means over specimens; bicubic up-sampling of the same pixels beside every number; "
+                                   "nothing is fitted to the truth."],
+                        table=Table(["score", "network", "bicubic", "difference", "better", "fields"], rows),
+                        warnings=[acquisition.simulated] if acquisition.simulated else []),
+                Section("By field", table=_field_table(evaluation.images, names)),
+                *([Section("Notes", evaluation.notes)] if evaluation.notes else [])]
+    sections += [Section(f"{field.name}: {field.place}", [f"Shown: {field.window}."], pictures=[
+        *(Picture(layer.title, "", layer.pixels) for layer in field.layers), *field.pictures])
+        for field in evaluation.fields[:4]]
+    first = evaluation.summary[0] if evaluation.summary else None
+    headline = "Nothing could be scored." if first is None else (
+        f"{first.name} {first.value:.3f}" + (f", bicubic {first.baseline:.3f}" if first.baseline is not None else ""))
+    return Page(title, headline + ".", sections)
+
+
+def _field_table(images: Sequence[ImageScores], names: Sequence[str]) -> Table:
+    rows = []
+    for image in images:
+        scores = {score.name: score for score in image.scores}
+        cells = []
+        for name in names:
+            score = scores.get(name)
+            beside = "" if score is None or score.baseline is None else f" ({score.baseline:.3g})"
+            cells.append("–" if score is None else f"{score.value:.3g}{beside}")
+        rows.append([image.name, image.specimen, *cells])
+    return Table(["field", "specimen", *(f"{name} (bicubic)" for name in names)], rows, words=2)
+
+
+@dataclass(frozen=True, eq=False)
+class CrossTissue:
+    """ssim: (weights, specimen) → network, bicubic: specimen → value.  chains: (first, second weights) → mean SSIM of
+    the second network's output, brought back to the truth's grid, over specimens.  pictures: one row a specimen."""
+
+    weights: tuple[str, ...]
+    specimens: tuple[str, ...]
+    ssim: Mapping[tuple[str, str], float]
+    bicubic: Mapping[str, float]
+    chains: Mapping[tuple[str, str], float]
+    pictures: tuple[Picture, ...]
+
+
+def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events: Events) -> CrossTissue:
+    """Every weights file on every specimen, and every two of them fed into each other (the second on the first's
+    output)."""
+    ssim: dict[tuple[str, str], float] = {}
+    beside: dict[str, float] = {}
+    for name, engine in engines.items():
+        evaluation = score_weights(engine, acquisition, [SsimEvaluator()], events)
+        for specimen, scores in evaluation.by_specimen.items():
+            score = next(score for score in scores if score.name == "ssim")
+            ssim[name, specimen] = score.value
+            beside[specimen] = math.nan if score.baseline is None else score.baseline
+    specimens = tuple(beside)
+    first_pairs = [next(pair for pair in acquisition.pairs if pair.specimen == specimen) for specimen in specimens]
+    middles = [_middle(pair) for pair in first_pairs]
+    outputs = {name: [as_stored(super_resolved(engine, middle.coarse.rgb()), middle.coarse) for middle in middles]
+               for name, engine in engines.items()}
+    chains: dict[tuple[str, str], float] = {}
+    for first in engines:
+        for second, engine in engines.items():
+            events.raise_if_cancelled()
+            back = [brought_back(super_resolved(engine, output), 1 / Fraction(engine.geometry.scale), output.shape)
+                    for output in outputs[first]]
+            chains[first, second] = float(np.mean([
+                SsimEvaluator().measure(np.clip(image, 0, 1), np.clip(middle.fine.rgb(), 0, 1))[0]
+                for image, middle in zip(back, middles, strict=True)]))
+    pictures = []
+    for number, middle in enumerate(middles):
+        shown = [(name, outputs[name][number]) for name in engines]
+        shown = [("bicubic", bicubic(middle.coarse.rgb(), next(iter(engines.values())).geometry.scale)), *shown,
+                 ("truth", middle.fine.rgb())]
+        pictures += [Picture(f"{specimens[number]}: {label}", "", to_uint8(image)) for label, image in shown]
+    return CrossTissue(tuple(engines), specimens, ssim, beside, chains, tuple(pictures))
+
+
+def cross_tissue_page(found: CrossTissue, acquisition: Acquisition) -> Page:
+    rows = [["bicubic", *(f"{found.bicubic[specimen]:.3f}" for specimen in found.specimens)]]
+    rows += [[name, *(f"{found.ssim[name, specimen]:.3f} ({found.ssim[name, specimen] - found.bicubic[specimen]:+.3f})"
+                      for specimen in found.specimens)] for name in found.weights]
+    chain_rows = [[first, *(f"{found.chains[first, second]:.3f}" for second in found.weights)]
+                  for first in found.weights]
+    worst = min((found.ssim[name, specimen] - found.bicubic[specimen], name, specimen) for name in found.weights
+                for specimen in found.specimens)
+    return Page(
+        "Networks on other tissues", f"Least gain over bicubic: {worst[0]:+.3f} SSIM, {worst[1]} on {worst[2]}.",
+        subtitle="Fig. S9 of the paper", sections=[
+            Section("SSIM, weights × specimens", ["In brackets: above bicubic. A network that was trained on another "
+                                                  "tissue or stain may still gain; less than on its own is the rule."],
+                    table=Table(["weights", *found.specimens], rows),
+                    warnings=[acquisition.simulated] if acquisition.simulated else []),
+            Section("One network after another", [
+                f"SSIM against the fine image after both (rows first, columns second), the {CHAIN_PX} px in the middle "
+                "of a field; the second output is brought back by the network's scale. On the diagonal: self-feeding."],
+                    table=Table(["first \\ second", *found.weights], chain_rows)),
+            Section("Pictures", pictures=found.pictures, side_by_side=True)])
+
+
+def _middle(pair: Pair) -> Pair:
+    """The middle of a pair on pixels that both grids share."""
+    scale = Fraction(pair.coarse.pixel_size_um / pair.fine.pixel_size_um).limit_denominator(8)
+    step = scale.denominator
+    side = [min(CHAIN_PX, length) // step * step for length in pair.coarse.shape_px]
+    top, left = ((length - part) // 2 // step * step for length, part in zip(pair.coarse.shape_px, side, strict=True))
+    coarse = pair.coarse.crop(top, left, side[0], side[1])
+    fine = pair.fine.crop(int(top * scale), int(left * scale), int(side[0] * scale), int(side[1] * scale))
+    return Pair(pair.name, pair.specimen, coarse, fine)

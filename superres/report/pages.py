@@ -1,0 +1,74 @@
+"""Pages of single measurements: one HTML file each that loads nothing, in the dress of the report."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import jinja2
+from markupsafe import Markup
+
+from superres.api.evaluator import Picture
+from superres.io.atomic import write_text
+from superres.report import encoding
+from superres.report.builder import TEMPLATES
+
+
+@dataclass(frozen=True)
+class Table:
+    """head: names of the columns.  rows: cells as text.  words: how many columns from the left hold words, not
+    numbers."""
+
+    head: Sequence[str]
+    rows: Sequence[Sequence[str]]
+    words: int = 1
+
+    def as_text(self) -> Iterator[str]:
+        """Lines for a terminal: columns of one width, words to the left, numbers to the right."""
+        lines = [list(self.head), *(list(row) for row in self.rows)]
+        widths = [max(len(line[column]) for line in lines) for column in range(len(self.head))]
+        for line in lines:
+            cells = (cell.ljust(width) if column < self.words else cell.rjust(width)
+                     for column, (cell, width) in enumerate(zip(line, widths, strict=True)))
+            yield "  ".join(cells).rstrip()
+
+
+@dataclass(frozen=True, eq=False)
+class Section:
+    """paragraphs come first, then svg (the package's own drawing), the table, and the pictures.
+
+    warning: paragraphs that the reader should not miss.  side_by_side: pictures of one size in a row.
+    """
+
+    title: str
+    paragraphs: Sequence[str] = ()
+    table: Table | None = None
+    svg: str = ""
+    pictures: Sequence[Picture] = ()
+    warnings: Sequence[str] = ()
+    side_by_side: bool = False
+
+
+@dataclass(frozen=True, eq=False)
+class Page:
+    """title, headline: what was measured, and what came out in one sentence.  sections: in reading order."""
+
+    title: str
+    headline: str
+    sections: Sequence[Section]
+    subtitle: str = ""
+
+
+def write_page(page: Page, path: Path) -> None:
+    """Write the page at once or not at all; the same page gives the same bytes.  Raises StorageError."""
+    write_text(path, render_page(page))
+
+
+def render_page(page: Page) -> str:
+    """HTML text; all strings are escaped, only the package's own SVG and CSS are not."""
+    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
+                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined)
+    environment.filters.update(picture=encoding.picture_uri, drawn=Markup)
+    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    return environment.get_template("page.html").render(page=page, style=style)
