@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from superres.config import STAGES, Stage
@@ -19,10 +20,11 @@ from superres.training.curves import PICTURES
 from superres.training.loop import HISTORY_FILE
 
 PLAN_FILE, SCORES_FILE, REPORT_FILE = "plan.json", "scores.json", "report.html"
+REGISTRATION_FILE = "registration.html"
 
 RESULTS: dict[Stage, tuple[str, ...]] = {
     "acquire": (),
-    "register": (RECORDS,),
+    "register": (RECORDS, REGISTRATION_FILE),
     "train": (WEIGHTS_FILE, HISTORY_FILE, PICTURES),
     "infer": (OUTPUTS,),
     "evaluate": (SCORES_FILE,),
@@ -48,6 +50,24 @@ class RunResult:
     @property
     def weights(self) -> Path:
         return self.folder / WEIGHTS_FILE
+
+    @property
+    def registration(self) -> Path:
+        return self.folder / REGISTRATION_FILE
+
+    def registration_summary(self) -> str:
+        """How many fields were kept, how good they are by the registrar's own estimate, which were rejected and why."""
+        table = json.loads((self.folder / RECORDS).read_text(encoding="utf-8"))
+        kept = [row for row in table["pairs"] if row["kept"]]
+        lines = [f"kept {len(kept)} of {len(table['pairs'])} fields"]
+        residuals = [row["residual_um"] for row in kept if row["residual_um"] is not None]
+        if residuals:
+            pixel = table["coarse_pixel_size_um"]
+            lines[0] += (f"; residual, by the registrar's own estimate: median {median(residuals):.4f} µm "
+                         f"({median(residuals) / pixel:.3f} coarse px), largest {max(residuals):.4f} µm")
+        lines += [f"rejected {row['name']} ({row['reason']}): {row['message']}"
+                  for row in table["pairs"] if not row["kept"]]
+        return "\n".join([*lines, f"page: {self.registration}"])
 
     def summary(self) -> str:
         """One line a score, model beside bicubic, and where the result lies."""

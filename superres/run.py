@@ -23,14 +23,15 @@ from superres.image import FloatArray
 from superres.inference.device import resolve_device
 from superres.io.atomic import write_json
 from superres.plan import Plan
-from superres.report.data import StageTime
-from superres.results import REPORT_FILE, SCORES_FILE, Results, RunResult
+from superres.report.data import RegistrationPage, RegistrationView, StageTime
+from superres.results import REGISTRATION_FILE, REPORT_FILE, SCORES_FILE, Results, RunResult
 from superres.stages import acquire as acquire_stage
 from superres.stages import infer as infer_stage
 from superres.stages import register as register_stage
 from superres.stages import report as report_stage
 from superres.stages import train as train_stage
 from superres.stages.evaluate import Evaluation, evaluate, scores_json
+from superres.stages.quality import registration_view
 from superres.stages.register import Registered
 from superres.stages.split import Split, check_scale, choose_split
 from superres.stages.store import RunFolder, StageFolder, file_hash
@@ -259,14 +260,37 @@ class Run:
         return {"specimens": list(self.acquisition.specimens)}
 
     def _register(self) -> dict[str, Any]:
-        records = self.stage("register").path / register_stage.RECORDS
+        folder = self.stage("register").path
+        records = folder / register_stage.RECORDS
         try:
             kept = len(self.registered.pairs)
         finally:
             # Where every field was rejected the table of reasons is what the user needs most.
             if records.exists():
-                self.results.put("register", records)
+                self._write_registration_page(folder / REGISTRATION_FILE)
+                self.results.put("register", records, folder / REGISTRATION_FILE)
         return {"kept": kept, "fields": len(self.registered.records)}
+
+    def _write_registration_page(self, path: Path) -> None:
+        from superres.report.builder import build_registration_page
+
+        build_registration_page(
+            RegistrationPage(
+                self.folder.path.resolve().name,
+                self.acquisition.coarse_pixel_size_um,
+                self.acquisition.fine_pixel_size_um,
+                self._registration_view(),
+                datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"),
+                self.acquisition.simulated,
+            ),
+            path,
+        )
+
+    def _registration_view(self) -> RegistrationView:
+        folder, section = self.stage("register"), self.plan.config.register_
+        return registration_view(
+            register_stage.load(folder), folder.path, section.plugin, section.min_confidence
+        )
 
     def _train(self) -> dict[str, Any]:
         path = self.weights_path
@@ -303,6 +327,7 @@ class Run:
             facts,
             self.acquisition,
             self.registered.records,
+            self._registration_view(),
             self.split,
             train_stage.history(self.stage("train")),
             train_stage.training_facts(self.weights_path),

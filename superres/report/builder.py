@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from pathlib import Path
-from statistics import median
-from typing import Any
 
 import jinja2
-import numpy as np
 from markupsafe import Markup
 
 from superres.api.evaluator import Score
 from superres.io.atomic import write_text
 from superres.report import encoding, figures
-from superres.report.data import FieldView, PairRow, RegistrationView, ReportData
+from superres.report.data import FieldView, RegistrationPage, ReportData
 from superres.report.limits import count, describe, finest_period_um, is_worse, limits, output_name
+from superres.report.registration import arrow_stretch, arrows_px, longest_arrow_um, registration_facts
 
 TEMPLATES = Path(__file__).parent / "templates"
 
@@ -29,21 +26,36 @@ def build_report(data: ReportData, path: Path) -> None:
     write_text(path, render(data))
 
 
+def build_registration_page(page: RegistrationPage, path: Path) -> None:
+    """Write the page of a registration; as `build_report`."""
+    write_text(path, _environment().get_template("registration.html").render(
+        page=page, style=_style(), registration=registration_facts(page.registration, page.coarse_pixel_size_um)))
+
+
 def render(data: ReportData) -> str:
     """The report as HTML text.  Strings of the data are escaped; only the package's own SVG, CSS and script are not."""
+    return _environment().get_template("report.html").render(
+        data=data, output=output_name(data), statements=limits(data), headline=headline(data), metrics=_metrics(data),
+        layer_names={"input": "input", "bicubic": "bicubic", "output": output_name(data), "truth": "truth"},
+        starts=_slider_start, style=_style(),
+        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        curves=Markup(figures.loss_curves(data.training)) if data.training else None,
+        registration=registration_facts(data.registration, data.coarse_pixel_size_um) if data.registration else None)
+
+
+def _environment() -> jinja2.Environment:
     environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
                                      lstrip_blocks=True, undefined=jinja2.StrictUndefined)
     environment.filters.update(number=number, change=change, duration=duration, photograph=encoding.photograph_uri,
-                               picture=encoding.picture_uri)
+                               picture=encoding.picture_uri, grey=encoding.grey_uri)
     environment.globals.update(is_worse=is_worse, count=count, scale_bar_um=figures.scale_bar_um, describe=describe,
-                               finest_period_um=finest_period_um)
-    return environment.get_template("report.html").render(
-        data=data, output=output_name(data), statements=limits(data), headline=headline(data), metrics=_metrics(data),
-        layer_names={"input": "input", "bicubic": "bicubic", "output": output_name(data), "truth": "truth"},
-        starts=_slider_start, style=Markup((TEMPLATES / "report.css").read_text(encoding="utf-8")),
-        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
-        curves=Markup(figures.loss_curves(data.training)) if data.training else None,
-        registration=_registration(data.registration, data.coarse_pixel_size_um) if data.registration else None)
+                               finest_period_um=finest_period_um, arrow_stretch=arrow_stretch, arrows_px=arrows_px,
+                               longest_arrow_um=longest_arrow_um)
+    return environment
+
+
+def _style() -> Markup:
+    return Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
 
 
 def headline(data: ReportData) -> str:
@@ -98,27 +110,3 @@ def _slider_start(field: FieldView) -> tuple[str, str]:
     """Which layers a slider shows first, left and right."""
     titles = [layer.title for layer in field.layers]
     return ("bicubic" if "bicubic" in titles else titles[0]), ("output" if "output" in titles else titles[-1])
-
-
-def _registration(view: RegistrationView, coarse_pixel_size_um: float) -> dict[str, Any]:
-    """What the registration section shows: rejected pairs first, kept ones from the largest residual on."""
-    kept = sorted((pair for pair in view.pairs if pair.kept), key=_residual, reverse=True)
-    residuals = [pair.residual_um for pair in kept if pair.residual_um is not None]
-    true_px = [pair.true_error_px for pair in kept if pair.true_error_px is not None]
-    return {
-        "kept": kept,
-        "rejected": [pair for pair in view.pairs if not pair.kept],
-        "residual_um": _spread(residuals),
-        "true_px": _spread(true_px),
-        "histogram": Markup(figures.residual_histogram(residuals, [error * coarse_pixel_size_um for error in true_px]))
-        if residuals else None,
-    }
-
-
-def _residual(pair: PairRow) -> float:
-    return -1.0 if pair.residual_um is None else pair.residual_um
-
-
-def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:
-    """(median, 95th percentile, maximum)."""
-    return (median(values), float(np.percentile(values, 95)), max(values)) if values else None

@@ -74,12 +74,55 @@ class PairRow:
 
 
 @dataclass(frozen=True)
+class FieldOutline:
+    """A fine field on the picture of its mosaic.
+
+    corners_px: (y, x) in pixels of the picture, around the field.  arrows_um: (y, x) in mosaic µm and what the place
+    leaves there, (y, x) in µm.
+    """
+
+    name: str
+    kept: bool
+    corners_px: tuple[tuple[float, float], ...]
+    arrows_um: tuple[tuple[float, float, float, float], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class SlideView:
+    """A stitched scan.  pixels: (H, W) uint8, small, 0 where no tile lies.  notes: what stitching found."""
+
+    name: str
+    pixels: Array
+    pixel_size_um: float
+    fields: tuple[FieldOutline, ...] = ()
+    notes: tuple[tuple[str, str], ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
 class RegistrationView:
-    """All pairs of the run.  registrar: the plug-in's name.  min_confidence: pairs below it were rejected."""
+    """All pairs of the run.
+
+    registrar: the plug-in's name.  min_confidence: pairs below it were rejected.  slides: the scans with the fields
+    that were found.  checkerboards: coarse and fine by turns, the largest residuals first.
+    """
 
     registrar: str
     min_confidence: float
     pairs: tuple[PairRow, ...]
+    slides: tuple[SlideView, ...] = ()
+    checkerboards: tuple[Picture, ...] = ()
+
+
+@dataclass(frozen=True, eq=False)
+class RegistrationPage:
+    """The page of a registration alone.  title, created, simulated: as in ReportData."""
+
+    title: str
+    coarse_pixel_size_um: float
+    fine_pixel_size_um: float
+    registration: RegistrationView
+    created: str = ""
+    simulated: str = ""
 
 
 @dataclass(frozen=True)

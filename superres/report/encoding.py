@@ -35,6 +35,11 @@ def photograph_uri(pixels: Array) -> str:
     return _uri("image/jpeg", jpeg_bytes(pixels))
 
 
+def grey_uri(pixels: Array) -> str:
+    """A grey picture, (H, W) uint8, as a JPEG data URI."""
+    return photograph_uri(np.repeat(pixels[:, :, None], 3, axis=2))
+
+
 def picture_uri(pixels: Array) -> str:
     """A drawn picture as a PNG data URI, or as JPEG of quality 92 where PNG would be too large."""
     reduced = _reduced(pixels)

@@ -2,67 +2,29 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import replace
 from fractions import Fraction
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from superres.api.registrar import Mosaic, PlacedTile, Registrar, Registration
 from superres.api.source import Acquisition, FineField, GroundTruth, Pair, Scan
-from superres.errors import ImageError, RegistrationError, StorageError
+from superres.errors import RegistrationError
 from superres.events import Events, Progress
 from superres.image import Image
 from superres.io.atomic import write_json
-from superres.io.images import read_image, write_image
 from superres.stages.blame import blamed
 from superres.stages.cutting import Window, cut_pair
+from superres.stages.quality import outline_um, residuals_um, write_overview
+from superres.stages.records import RECORDS, PairRecord, Registered, load, registration_json, write_pair
 from superres.stages.store import StageFolder
 from superres.transform import Points, Transform, rms_distance_um
 
-RECORDS = "registration.json"
-
-
-@dataclass(frozen=True)
-class PairRecord:
-    """What became of one fine field; a row of registration.json.
-
-    transform: 3 × 3, coarse mosaic µm → fine µm, (y, x, 1).  cut_from: the frame's name, or "mosaic".
-    camera_dtype, camera_white_level: how the camera stored the field; outputs are written the same way.
-    true_error_px: RMS distance from the simulated truth in coarse px, where the source is simulated.
-    """
-
-    name: str
-    slide: str
-    specimen: str
-    kept: bool
-    reason: str = ""
-    message: str = ""
-    hint: str = ""
-    confidence: float | None = None
-    residual_um: float | None = None
-    transform: list[list[float]] | None = None
-    cut_from: str | None = None
-    shape_px: tuple[int, int] | None = None
-    camera_dtype: str = "uint8"
-    camera_white_level: float | None = None
-    true_error_px: float | None = None
-    details: dict[str, float | str] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, eq=False)
-class Registered:
-    """The pairs that were kept, and a record of every field, kept or not."""
-
-    pairs: tuple[Pair, ...]
-    records: tuple[PairRecord, ...]
-    mosaics: dict[str, dict[str, Any]]
-
+__all__ = ["RECORDS", "PairRecord", "Registered", "load", "register", "registration_json"]
 
 def register(
     acquisition: Acquisition,
@@ -95,7 +57,7 @@ def register(
         for pair in acquisition.pairs
     ]
     for ready in acquisition.pairs:
-        _write_pair(folder, ready)
+        write_pair(folder, ready)
     mosaics: dict[str, dict[str, Any]] = {}
     done = 0
     for scan in acquisition.scans:
@@ -113,7 +75,7 @@ def register(
             records += [_rejected(each, scan, error) for each in scan.fields]
             done += len(scan.fields)
             continue
-        mosaics[scan.slide] = _mosaic_facts(mosaic)
+        mosaics[scan.slide] = _mosaic_facts(mosaic) | {"overview": write_overview(folder, scan.slide, mosaic)}
         for fine_field in scan.fields:
             events.raise_if_cancelled()
             pair, record = _register_field(
@@ -122,7 +84,7 @@ def register(
             records.append(record)
             if pair is not None:
                 pairs.append(pair)
-                _write_pair(folder, pair)
+                write_pair(folder, pair)
             else:
                 events.note("register", f"field '{record.name}' rejected ({record.reason}): {record.message}")
             done += 1
@@ -132,51 +94,6 @@ def register(
     if not pairs:
         raise _nothing_left(records)
     return registered
-
-
-def load(folder: StageFolder) -> Registered:
-    """What a finished register stage left in its folder.
-
-    Raises StorageError where files of it were changed or removed since.
-    """
-    try:
-        return _load(folder)
-    except (OSError, ValueError, KeyError, TypeError, ImageError) as error:
-        said = error.message if isinstance(error, ImageError) else f"{type(error).__name__}: {error}"
-        raise StorageError(
-            f"the registered pairs in '{folder.path}' were changed or removed: {said}",
-            hint="run with --fresh to make them again",
-        ) from error
-
-
-def _load(folder: StageFolder) -> Registered:
-    table = json.loads((folder.path / RECORDS).read_text(encoding="utf-8"))
-    records = tuple(PairRecord(**row) for row in table["pairs"])
-    pairs = tuple(
-        Pair(
-            row.name,
-            row.specimen,
-            *(
-                _read_pair_image(_pair_path(folder, kind, row.specimen, row.name), row.name, kind)
-                for kind in ("coarse", "fine")
-            ),
-        )
-        for row in records
-        if row.kept
-    )
-    return Registered(pairs, records, table["mosaics"])
-
-
-def registration_json(registered: Registered, acquisition: Acquisition) -> dict[str, Any]:
-    """The content of registration.json."""
-    return {
-        "frames": "µm, (y, x), origin at the outer top-left corner; transform maps coarse mosaic µm to fine µm",
-        "coarse_pixel_size_um": acquisition.coarse_pixel_size_um,
-        "fine_pixel_size_um": acquisition.fine_pixel_size_um,
-        "simulated": acquisition.simulated,
-        "mosaics": registered.mosaics,
-        "pairs": [asdict(record) for record in registered.records],
-    }
 
 
 def _register_field(
@@ -194,6 +111,9 @@ def _register_field(
             registration = registrar.register(fine, mosaic)
             if not isinstance(registration, Registration):
                 raise TypeError(f"register returned a {type(registration).__name__}; expected a Registration")
+    except RegistrationError as error:
+        return None, _rejected(fine_field, scan, error)
+    try:
         if registration.confidence < min_confidence:
             raise RegistrationError(
                 f"confidence {registration.confidence:.2f} is below {min_confidence:g}",
@@ -202,7 +122,12 @@ def _register_field(
             )
         pair, window = cut_pair(fine_field.name, fine_field.specimen, fine, mosaic, registration, scale)
     except RegistrationError as error:
-        return None, _rejected(fine_field, scan, error)
+        return None, replace(
+            _rejected(fine_field, scan, error),
+            confidence=registration.confidence,
+            outline_um=outline_um(fine, registration.transform),
+            details=dict(registration.details),
+        )
     record = PairRecord(
         fine_field.name,
         scan.slide,
@@ -215,6 +140,8 @@ def _register_field(
         shape_px=pair.coarse.shape_px,
         camera_dtype=str(fine.pixels.dtype),
         camera_white_level=fine.white_level,
+        outline_um=outline_um(fine, registration.transform),
+        residuals_um=residuals_um(fine, registration),
         details=dict(registration.details),
         true_error_px=_true_error_px(fine_field, scan, mosaic, registration, window, fine, truth),
     )
@@ -302,18 +229,3 @@ def _nothing_left(records: Sequence[PairRecord]) -> RegistrationError:
         reason=reason,
         hint=example.hint or "check that both folders show the same slide, and the pixel sizes in [source]",
     )
-
-
-def _write_pair(folder: StageFolder, pair: Pair) -> None:
-    for kind, image in (("coarse", pair.coarse), ("fine", pair.fine)):
-        write_image(_pair_path(folder, kind, pair.specimen, pair.name), image)
-
-
-def _pair_path(folder: StageFolder, kind: str, specimen: str, name: str) -> Path:
-    safe = "".join(char if char.isalnum() or char in "-_." else "_" for char in specimen)
-    return folder.path / "pairs" / kind / safe / f"{name}.tif"
-
-
-def _read_pair_image(path: Path, name: str, kind: str) -> Image:
-    image = read_image(path)
-    return image.with_pixels(image.pixels, name=f"{name}_{kind}")

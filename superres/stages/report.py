@@ -14,7 +14,6 @@ from superres.api.source import Acquisition
 from superres.io.images import read_image
 from superres.report.data import (
     ImageScores,
-    PairRow,
     RegistrationView,
     ReportData,
     Role,
@@ -51,6 +50,7 @@ def report_data(
     facts: RunFacts,
     acquisition: Acquisition,
     records: Sequence[PairRecord],
+    registration: RegistrationView,
     split: Split,
     history: Sequence[HistoryRow],
     training: Mapping[str, Any],
@@ -58,7 +58,7 @@ def report_data(
     self_feeding: Sequence[Picture],
 ) -> ReportData:
     """Gather what `superres.report` shows.  training: what the weights file says of it."""
-    register, model = facts.plan["register"], facts.plan["model"]["plugin"]
+    model = facts.plan["model"]["plugin"]
     return ReportData(
         title=facts.title,
         model=model,
@@ -77,23 +77,7 @@ def report_data(
         fields=evaluation.fields,
         fields_total=len(evaluation.images),
         self_feeding=tuple(self_feeding),
-        registration=RegistrationView(
-            register["plugin"],
-            register["min_confidence"],
-            tuple(
-                PairRow(
-                    record.name,
-                    record.specimen,
-                    record.kept,
-                    residual_um=record.residual_um,
-                    confidence=record.confidence,
-                    reason=record.reason,
-                    message=record.message if not record.kept else "",
-                    true_error_px=record.true_error_px,
-                )
-                for record in records
-            ),
-        ),
+        registration=registration,
         training=_training(history, training),
         plan=tuple(_flat(facts.plan)),
         versions=tuple(facts.versions.items()),

@@ -25,6 +25,11 @@ def key_of(*parts: Any) -> str:
     return hashlib.sha256(text.encode()).hexdigest()[:16]
 
 
+def safe_name(name: str) -> str:
+    """A name as part of a path: letters, digits, "-", "_" and "." stay."""
+    return "".join(char if char.isalnum() or char in "-_." else "_" for char in name)
+
+
 def file_hash(path: Path) -> str:
     """SHA-256 of a file, hexadecimal."""
     with open(path, "rb") as stream:

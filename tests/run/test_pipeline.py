@@ -102,6 +102,7 @@ def test_a_run_leaves_every_result_that_is_promised(tmp_path):
     assert {
         "plan.json",
         "registration.json",
+        "registration.html",
         "weights.safetensors",
         "history.csv",
         "outputs",

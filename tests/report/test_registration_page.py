@@ -1,0 +1,74 @@
+"""The pictures of registration: fields drawn where they lie, arrows as long as they say, squares that join."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+
+from superres.api import Pair
+from superres.image import Image
+from superres.report.builder import build_registration_page, render
+from superres.report.data import FieldOutline, RegistrationPage, ReportData, SlideView
+from superres.report.registration import arrow_stretch, arrows_px, longest_arrow_um
+from superres.stages.quality import checkerboard
+
+SQUARE = ((10.0, 20.0), (10.0, 60.0), (50.0, 60.0), (50.0, 20.0))
+
+
+@pytest.fixture
+def slide() -> SlideView:
+    """100 × 120 px of 0.5 µm; one field kept, with an arrow of 0.05 µm down, and one rejected."""
+    kept = FieldOutline("slide 1/a", True, SQUARE, ((15.0, 20.0, 0.05, 0.0),))
+    rejected = FieldOutline("slide 1/b", False, ((60.0, 70.0), (60.0, 100.0), (90.0, 100.0), (90.0, 70.0)))
+    return SlideView("slide 1", np.full((100, 120), 200, np.uint8), 0.5, (kept, rejected), (("tiles", "4"),))
+
+
+def shown(run: ReportData, slide: SlideView) -> ReportData:
+    assert run.registration is not None
+    return dataclasses.replace(run, registration=dataclasses.replace(run.registration, slides=(slide,)))
+
+
+def test_fields_are_drawn_where_they_lie(run: ReportData, slide: SlideView, read_page: Callable[[str], Any]) -> None:
+    """SVG takes x first; the rejected one can be told apart, by more than its colour."""
+    html = render(shown(run, slide))
+    page = read_page(html)
+    polygons = [tag["points"].split() for tag in page.named("polygon")]
+    assert polygons[0] == ["20.0,10.0", "60.0,10.0", "60.0,50.0", "20.0,50.0"]
+    assert {"kept", "rejected"} <= {tag.get("class") for tag in page.named("g")}
+    assert "2 fields found, rejected ones dashed" in page.text
+    assert re.search(r"\.rejected polygon \{[^}]*stroke-dasharray", html)
+
+
+def test_arrows_are_as_long_as_the_page_says(slide: SlideView) -> None:
+    stretch = arrow_stretch(slide)
+    (y0, x0, y1, x1), = arrows_px(slide, slide.fields[0], stretch)
+    assert (y0, x0, x1) == (30.0, 40.0, 40.0)
+    assert (y1 - y0) * 0.5 / stretch == pytest.approx(0.05)
+    assert longest_arrow_um(slide) == pytest.approx(0.05)
+    assert 0.02 * 40 <= y1 - y0 <= 0.12 * 40, "a legible part of the field's side"
+
+
+def test_a_page_of_its_own_tells_the_same(run: ReportData, slide: SlideView, read_page: Callable[[str], Any],
+                                          tmp_path: Any) -> None:
+    assert run.registration is not None
+    view = dataclasses.replace(run.registration, slides=(slide,))
+    build_registration_page(RegistrationPage("mine", 0.185, 0.074, view, "", "Drawn."), tmp_path / "registration.html")
+    page = read_page((tmp_path / "registration.html").read_text())
+    assert "kept 2 of 3" in page.text and "two places match equally well" in page.text and "Drawn." in page.text
+    assert all(str(tag.get("href", "")).startswith("data:") for tag in page.named("image")), "nothing is loaded"
+
+
+def test_squares_of_a_perfect_pair_join() -> None:
+    """A ramp is the same in both images, so the checkerboard is the ramp; shifted by a coarse pixel it has steps."""
+    x = (np.arange(200) + 0.5) / 2.5
+    fine = np.broadcast_to(0.2 + 0.005 * x, (200, 200)).astype(np.float32)
+    coarse = np.broadcast_to(0.2 + 0.005 * (np.arange(80) + 0.5), (80, 80)).astype(np.float32)
+    boards = [checkerboard(Pair("p", "s", Image(c.copy(), 0.185), Image(fine.copy(), 0.074)))[..., 0]
+              for c in (coarse, coarse + np.float32(0.005))]
+    steps = [np.abs(np.diff(board[10:-10, 10:-10], axis=1)).max() for board in boards]
+    assert steps[0] < 0.0025 < 0.005 < steps[1] + 1e-4
