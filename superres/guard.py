@@ -23,9 +23,9 @@ Subject = Literal["pixel size", "colour", "stain", "blank", "focus", "unjudged"]
 PIXEL_SIZE_TOLERANCE = 0.1
 """Relative.  Within 5 % registration itself accepts a pair, and networks see scales of up to 2 % in training."""
 
-STAIN_LIMIT = 4.0
+STAIN_LIMIT = 4.5
 """Mean squared Mahalanobis distance of an image's optical densities from the training inputs'.  Virtual 40× fields of
-13 H&E slides: 0.6–2.8 against their own and each other's, up to 7.7 for slides of two other laboratories; Masson's
+13 H&E slides: 0.6–4.1 against each other, up to 7.7 for slides of two other laboratories; Masson's
 trichrome against H&E 5–13, grey frames 35, immunohistochemistry 70–190, picrosirius red 50–170."""
 
 FOCUS_LIMIT = -2.9

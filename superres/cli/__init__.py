@@ -14,11 +14,14 @@ from superres.cli.group import CommandGroup
 from superres.cli.inspection import doctor, plugins, schema
 from superres.cli.measuring import cross_tissue, evaluate, mtf, resolution
 from superres.cli.registering import register
+from superres.cli.reproduction import reproduce
 from superres.cli.running import check, run
 from superres.cli.simulation import simulate
 from superres.cli.upscaling import upscale
 
-COMMANDS = (run, check, simulate, register, upscale, evaluate, mtf, resolution, cross_tissue, plugins, schema, doctor)
+COMMANDS = (
+    run, check, simulate, register, upscale, evaluate, mtf, resolution, cross_tissue, reproduce, plugins, schema, doctor
+)
 """In the order of `superres --help`."""
 
 app = typer.Typer(

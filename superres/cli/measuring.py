@@ -55,7 +55,7 @@ def mtf(
     else:
         results = [measuring.measure_target_image(name, image.grey(), size, first_group) for name, image, size in read]
         table, made = measuring.target_csv(results), measuring.target_page(results, optics, paper)
-    _hand_over(made, page, table, csv)
+    print_page(made, page, table, csv)
 
 
 def resolution(
@@ -80,7 +80,7 @@ def resolution(
     else:
         results = [measuring.measure_single(image) for image in read]
     made = measuring.resolution_page(results, _optics(na, condenser_na, wavelength_um))
-    _hand_over(made, page, measuring.resolution_csv(results), csv)
+    print_page(made, page, measuring.resolution_csv(results), csv)
 
 
 def evaluate(
@@ -97,11 +97,11 @@ def evaluate(
     catalog = Catalog.discover()
     names = evaluator or ["ssim", "psnr", "difference-map", "consistency", "spectrum"]
     made_of = [catalog.entry("evaluator", name).plugin() for name in names]
-    engine = _engine(weights, device)
+    engine = open_engine(weights, device)
     with console_events() as events:
         acquisition = load_pairs(where)
         evaluation = score_weights(engine, acquisition, made_of, events)  # type: ignore[arg-type]
-    _hand_over(evaluation_page(f"{_name(weights)} on {', '.join(where)}", evaluation, acquisition), page)
+    print_page(evaluation_page(f"{_name(weights)} on {', '.join(where)}", evaluation, acquisition), page)
 
 
 def cross_tissue(
@@ -117,13 +117,13 @@ def cross_tissue(
     if len(set(names)) != len(names):
         raise SuperresError(f"two weights files are called '{names[0]}'", hint="rename one of them, or its folder")
     with console_events() as events:
-        engines = {name: _engine(path, device) for name, path in zip(names, weights, strict=True)}
+        engines = {name: open_engine(path, device) for name, path in zip(names, weights, strict=True)}
         acquisition = scoring.load_pairs(where)
         found = scoring.cross_tissue(engines, acquisition, events)
-    _hand_over(scoring.cross_tissue_page(found, acquisition), page)
+    print_page(scoring.cross_tissue_page(found, acquisition), page)
 
 
-def _hand_over(made: Page, page: Path | None, table: str = "", csv: Path | None = None) -> None:
+def print_page(made: Page, page: Path | None, table: str = "", csv: Path | None = None) -> None:
     """Tables to stdout, files where they are wanted, warnings and the page's place to stderr."""
     from superres.io.atomic import write_text
     from superres.report.pages import write_page
@@ -145,7 +145,7 @@ def _hand_over(made: Page, page: Path | None, table: str = "", csv: Path | None 
             typer.echo(f"written: {path}", err=True)
 
 
-def _engine(weights: Path | None, device: str) -> Engine:
+def open_engine(weights: Path | None, device: str) -> Engine:
     from superres.engine import Engine
     from superres.weights import shipped_weights
 

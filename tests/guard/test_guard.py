@@ -34,7 +34,8 @@ def scenes(shared_data, name, count=99):
     side = min(SIDE_PX, *pixels.shape[:2])
     found = [pixels[top:top + side, left:left + side] for top in range(0, pixels.shape[0] - side + 1, side)
              for left in range(0, pixels.shape[1] - side + 1, side)]
-    return found[:count]
+    # As the virtual scan places its fields: a piece of clear glass belongs to no stain.
+    return [piece for piece in found if np.mean(piece.mean(axis=2) < 0.88) >= 0.3 and piece.std() > 0.05][:count]
 
 
 def seen(scene, rng, defocus_um=0.0, magnified=1.0):
@@ -132,7 +133,7 @@ def test_strict_refuses_with_all_reasons(liver, weights):
 
 @pytest.mark.slow
 def test_thirty_matching_fields_give_at_most_one_false_alarm_and_all_others_are_found(shared_data, rng):
-    fields = {name: scenes(shared_data, name, 12) for name in H_AND_E}
+    fields = {name: scenes(shared_data, name, 15) for name in H_AND_E}
     sharp = [(name, scene) for name, some in fields.items() for scene in some]
     assert len(sharp) >= 30
     images = [seen(scene, rng) for _, scene in sharp]

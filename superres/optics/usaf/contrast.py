@@ -118,7 +118,8 @@ def measure_bars(coefficients: Reals, place: BarPlace, noise: ProfileNoise, shar
     found = [_extremum(-sign * profile, positions, bar_at) for bar_at in (-1.0, 0.0, 1.0)]
     between = [_extremum(sign * profile, positions, gap_at) for gap_at in (-0.5, 0.5)]
     outer, inner = profile[[index for index, _ in found]], profile[[index for index, _ in between]]
-    i_max, i_min = float(max(outer.max(), inner.max())), float(min(outer.min(), inner.min()))
+    # Light is not negative; noise and the spline's overshoot of a black bar are, and would make the contrast exceed 1.
+    i_max, i_min = float(max(outer.max(), inner.max())), max(float(min(outer.min(), inner.min())), 0.0)
     reason = ""
     if not all(local for _, local in found + between):
         reason = "extrema are not at their places"

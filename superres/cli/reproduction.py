@@ -1,0 +1,57 @@
+"""`superres reproduce`: the paper's tables and figures on the virtual microscope, or on one's own pairs."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+import typer
+
+from superres.cli.measuring import Device, open_engine, print_page
+from superres.cli.shared import console_events
+from superres.errors import SuperresError
+
+Table = Literal["S1", "S2", "S3", "S4"]
+Figure = Literal["S4", "S6", "S7", "S9"]
+
+
+def reproduce(
+    where: Annotated[
+        list[str] | None,
+        typer.Argument(metavar="[WHERE...]", help="a folder with coarse/ and fine/, or scenes; default: builtin:ihc"),
+    ] = None,
+    table: Annotated[Table | None, typer.Option(help="table of the supplement")] = None,
+    figure: Annotated[Figure | None, typer.Option(help="figure of the supplement")] = None,
+    weights: Annotated[
+        list[Path] | None, typer.Option(help="default: those that come with superres; several for S9")
+    ] = None,
+    run: Annotated[Path | None, typer.Option(help="folder of a finished run: its weights and its history")] = None,
+    device: Device = "auto",
+    sides: Annotated[str, typer.Option(help="sides of Table S3's inputs in px")] = "160,818",
+    page: Annotated[Path | None, typer.Option(help="HTML page to write; default: reproduce-ITEM.html")] = None,
+) -> None:
+    """Run our counterpart of one of the paper's tables or figures, and print both side by side."""
+    from superres.measuring.reproduction import Subject
+    from superres.measuring.reproduction import reproduce as run_item
+    from superres.measuring.scoring import load_pairs
+
+    if (table is None) == (figure is None):
+        raise SuperresError("name either a table or a figure", hint="for example --table S1, or --figure S6")
+    if run is not None and not (run / "weights.safetensors").is_file():
+        raise SuperresError(f"'{run}' has no weights.safetensors: it is no finished run",
+                            hint="give the folder that `superres run` wrote")
+    files = weights or ([run / "weights.safetensors"] if run is not None else [None])
+    if not all(part.strip().isdigit() and int(part) > 0 for part in sides.split(",")):
+        raise SuperresError(f"--sides is '{sides}'; expected numbers of pixels", hint="such as --sides 160,818,2048")
+    with console_events() as events:
+        engines = {_label(path): open_engine(path, device) for path in files}
+        subject = Subject(engines, load_pairs(where or ["builtin:ihc"]), run, tuple(int(p) for p in sides.split(",")))
+        made = run_item(table or f"figure-{figure}", subject, events)  # type: ignore[arg-type]
+    name = f"table-{table}" if table else f"figure-{figure}"
+    print_page(made, page or Path(f"reproduce-{name}.html"))
+
+
+def _label(path: Path | None) -> str:
+    if path is None:
+        return "superres"
+    return path.parent.name if path.stem == "weights" else path.stem

@@ -1,0 +1,191 @@
+"""The measuring commands as a user types them: tables to stdout, pages that load nothing, errors in two lines."""
+
+import re
+from dataclasses import replace
+from fractions import Fraction
+
+import cv2
+import numpy as np
+import pytest
+
+from superres.image import Image
+from superres.io.images import read_image, write_image
+from superres.io.weights import read_weights, write_weights
+from superres.optics import Optics
+from superres.optics.usaf.target import TargetSpec, draw_target
+from superres.resample import bicubic
+from tests.optics.edges import gaussian_edge
+
+WEIGHTS = "tests/data/quickstart-weights.safetensors"
+
+
+def check_page(path):
+    text = path.read_text(encoding="utf-8")
+    assert text.startswith("<!doctype html>") and "nan" not in re.sub(r"base64,[^\"]*", "", text).lower().split()
+    assert not re.search(r"""(?:src|href)=["'](?!data:|#)""", text), "a page loads nothing"
+    assert "http" not in re.sub(r"base64,[^\"]*", "", text)
+    return text
+
+
+@pytest.fixture
+def target_file(tmp_path):
+    drawn = draw_target(TargetSpec(first_group=6, nests=1, margin_um=10.0), 15.625 / 12)
+    pixels = np.rint(255 * drawn.transmittance).astype(np.uint8)
+    write_image(tmp_path / "target.tif", Image(pixels, 15.625 / 12))
+    return tmp_path / "target.tif"
+
+
+def test_mtf_reads_a_target_and_draws_the_papers_24_frequencies_beside(superres, target_file, tmp_path):
+    outcome = superres("mtf", target_file, "--na", "0.25", "--page", tmp_path / "p.html", "--csv", tmp_path / "t.csv")
+    assert outcome.status == 0, outcome.err
+    lines = outcome.out.splitlines()
+    row = next(line for line in lines if line.startswith("6/1"))
+    assert row.split()[1] == "64.0" and float(row.split()[2]) > 0.9
+    assert len([line for line in lines if re.match(r"\d+/\d ", line)]) == 12
+    text = check_page(tmp_path / "p.html")
+    assert "paper, 100×/1.4NA (S4)" in text and "sine MTF, 0.25NA" in text
+    assert "= 909" in text  # (0.25 + 0.25)/0.55: a condenser counts no wider than the objective
+    table = (tmp_path / "t.csv").read_text().splitlines()
+    assert len(table) == 25 and table[0].startswith("image,group,element,bars,cycles_per_mm")
+
+
+def test_the_papers_table_s4_is_whole():
+    from superres.measuring.paper import TABLE_S4
+
+    assert len(TABLE_S4) == 24
+    for index, (frequency, before, after) in enumerate(TABLE_S4):
+        assert frequency == pytest.approx(256 * 2 ** (index / 6), rel=1e-6)
+        assert 0 <= before <= 1 and 0 <= after <= 1
+    # READING: the input reaches 0 at 2299 cycles/mm, the output at 3251
+    assert next(round(row[0]) for row in TABLE_S4 if row[1] == 0) == 2299
+    assert next(round(row[0]) for row in TABLE_S4 if row[2] == 0) == 3251
+
+
+def test_mtf_of_an_edge(superres, tmp_path):
+    pixels = np.rint(255 * gaussian_edge(5, 1.0)).astype(np.uint8)
+    whole = np.full((260, 160), 230, dtype=np.uint8)
+    whole[30:230, 40:140] = pixels
+    write_image(tmp_path / "edge.png", Image(whole, 1.0))
+    outcome = superres("mtf", tmp_path / "edge.png", "--target", "edge", "--region", "30,40,200,100",
+                       "--page", tmp_path / "e.html")
+    assert outcome.status == 0, outcome.err
+    half = float(re.search(r"half contrast at ([\d.]+) cycles/px", outcome.out)[1])
+    assert half == pytest.approx(np.sqrt(np.log(2) / 2) / np.pi, abs=0.003)  # a Gaussian of sd 1 px
+    check_page(tmp_path / "e.html")
+    refused = superres("mtf", tmp_path / "edge.png", "--target", "edge", "--region", "30,40,999,100")
+    assert refused.status == 2 and "leaves 'edge.png'" in refused.err
+
+
+@pytest.mark.parametrize(("words", "error"), [
+    (("mtf", "blank.png"), "no USAF-1951 target was found"),
+    (("mtf", "blank.png", "--target", "edge"), "opposite sides"),
+    (("mtf", "none.png"), "no such file"),
+    (("resolution", "blank.png"), "states no pixel size"),
+    (("resolution", "blank.png", "--exposures", "--pixel-size-um", "0.1"), "expected two"),
+    (("mtf", "blank.png", "--target", "edge", "--region", "1,2"), "expected top,left,height,width"),
+    (("reproduce",), "name either a table or a figure"),
+    (("reproduce", "--table", "S1", "--figure", "S6"), "name either a table or a figure"),
+    (("reproduce", "--figure", "S4", "--run", "nowhere"), "is no finished run"),
+    (("evaluate", "nowhere", "--weights", WEIGHTS), "neither a folder of pairs nor an image file"),
+])
+def test_wrong_use_says_what_to_do(superres, tmp_path, monkeypatch, project_root, words, error):
+    cv2.imwrite(str(tmp_path / "blank.png"), np.full((90, 90, 3), 200, dtype=np.uint8))
+    monkeypatch.chdir(tmp_path)
+    words = [project_root / word if word == WEIGHTS else word for word in words]
+    outcome = superres(*words)
+    assert outcome.status == 2 and error in outcome.err and "hint:" in outcome.err and "Traceback" not in outcome.err
+
+
+def test_resolution_measures_camera_frames_and_refuses_resampled_ones(superres, tmp_path, rng):
+    radius = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.fftfreq(256)[None])
+    grain = np.fft.ifft2(np.fft.fft2(rng.normal(0, 1, (256, 256))) * (radius < 0.2)).real
+    for name in ("a.tif", "b.tif"):
+        frame = 0.5 + 0.2 * grain / grain.std() * 0.5 + rng.normal(0, 0.01, (256, 256))
+        write_image(tmp_path / name, Image(np.rint(65535 * np.clip(frame, 0, 1)).astype(np.uint16), 0.185, 65535.0))
+    outcome = superres("resolution", tmp_path / "a.tif", tmp_path / "b.tif", "--exposures", "--na", "0.95",
+                       "--page", tmp_path / "r.html", "--csv", tmp_path / "r.csv")
+    assert outcome.status == 0, outcome.err
+    period = float(re.search(r"noise-limited resolution ([\d.]+) µm", outcome.out)[1])
+    assert period == pytest.approx(0.185 / 0.2, rel=0.06)  # three rings of 1/256 cycles/px
+    check_page(tmp_path / "r.html")
+    smooth = read_image(tmp_path / "a.tif").unit()
+    enlarged = np.rint(65535 * np.clip(bicubic(smooth, Fraction(5, 2)), 0, 1)).astype(np.uint16)
+    write_image(tmp_path / "up.tif", Image(enlarged, 0.074, 65535.0))
+    refused = superres("resolution", tmp_path / "up.tif")
+    assert refused.status == 0 and "refused" in refused.out and "no white noise" in refused.err
+
+
+@pytest.fixture
+def stained_file(tmp_path, project_root):
+    """The middle of the real section, as the virtual microscope sees it."""
+    from superres.builtin.sources.simulate import SimulateSource
+
+    pair = SimulateSource(scenes=["builtin:ihc"], give="pairs", max_scene_px=240).acquire().pairs[0]
+    write_image(tmp_path / "coarse" / "ihc" / "field.tif", pair.coarse)
+    write_image(tmp_path / "fine" / "ihc" / "field.tif", pair.fine)
+    return tmp_path / "coarse" / "ihc" / "field.tif"
+
+
+@pytest.fixture
+def network(weights_file):
+    """An untrained network that knows its objectives and no stain."""
+    weights = replace(read_weights(weights_file), coarse=Optics(0.95, magnification=40),
+                      fine=Optics(1.4, refractive_index=1.515, magnification=100))
+    write_weights(weights_file, weights)
+    return weights_file
+
+
+def test_upscale_warns_refuses_and_draws(superres, stained_file, network, tmp_path):
+    words = ("upscale", stained_file, tmp_path / "out.tif", "--weights", network)
+    warned = superres(*words, "--pixel-size-um", "0.2775", "--consistency-map", tmp_path / "map.html",
+                      "--passes", "2", "--drift-report", tmp_path / "drift.html")
+    assert warned.status == 0, warned.err
+    assert "may not fit these weights: its pixel size is 0.2775 µm" in warned.err
+    assert "the stain cannot be judged" in warned.err and "consistency of 'field.tif'" in warned.err
+    assert "a blank map there is no evidence" in check_page(tmp_path / "map.html")
+    assert "after pass 2" in check_page(tmp_path / "drift.html")
+    (tmp_path / "out.tif").unlink()
+    refused = superres(*words, "--pixel-size-um", "0.2775", "--strict")
+    assert refused.status == 2 and "does not fit these weights" in refused.err and not (tmp_path / "out.tif").exists()
+    early = superres(*words, "--consistency-map", tmp_path / "map.jpg")
+    assert early.status == 2 and "expected .html" in early.err and not (tmp_path / "out.tif").exists()
+
+
+def test_the_map_as_numbers_lies_on_the_inputs_grid(superres, stained_file, network, tmp_path):
+    outcome = superres("upscale", stained_file, tmp_path / "out.tif", "--weights", network, "--consistency-map",
+                       tmp_path / "map.tif")
+    assert outcome.status == 0, outcome.err
+    given, found = read_image(stained_file), read_image(tmp_path / "map.tif", white_level=100.0)
+    assert found.shape_px == given.shape_px and found.pixels.dtype == np.float32
+    assert found.pixel_size_um == pytest.approx(given.pixel_size_um)
+    assert found.pixels.mean() > 5  # an untrained network does not draw the section
+
+
+def test_evaluate_scores_a_folder_of_pairs(superres, stained_file, network, tmp_path):
+    outcome = superres("evaluate", tmp_path, "--weights", network, "--page", tmp_path / "e.html",
+                       *(word for name in ("ssim", "difference-map", "consistency", "spectrum", "frc", "mtf")
+                         for word in ("--evaluator", name)))
+    assert outcome.status == 0, outcome.err
+    assert re.search(r"^ssim ", outcome.out, flags=re.MULTILINE) and "consistency-p99" in outcome.out
+    assert "spectrum-added" in outcome.out and "no USAF-1951 target" in check_page(tmp_path / "e.html")
+
+
+@pytest.mark.parametrize("item", [("--table", "S1"), ("--table", "S2"), ("--table", "S3"), ("--figure", "S6"),
+                                  ("--figure", "S7"), ("--figure", "S9")], ids=" ".join)
+def test_reproduce_prints_the_papers_numbers_beside_ours(superres, stained_file, network, tmp_path, item):
+    weights = ["--weights", network]
+    if item[1] == "S9":
+        write_weights(tmp_path / "second.safetensors", read_weights(network))
+        weights += ["--weights", tmp_path / "second.safetensors"]
+    outcome = superres("reproduce", tmp_path, *item, *weights, "--sides", "64", "--page", tmp_path / "p.html")
+    assert outcome.status == 0, outcome.err
+    expected = {"S1": "0.796", "S2": "51,008", "S3": "64 × 64", "S6": "1500 × 1500", "S7": "difference-mean",
+                "S9": "bicubic"}
+    text = check_page(tmp_path / "p.html")
+    assert "What differs in data and hardware" in text
+    assert expected[item[1]] in outcome.out + text
+
+
+def test_reproduce_figure_s4_needs_a_run(superres, stained_file, network, tmp_path):
+    outcome = superres("reproduce", tmp_path, "--figure", "S4", "--weights", network)
+    assert outcome.status == 2 and "only a run knows" in outcome.err and "--run" in outcome.err
