@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,14 @@ def test_the_module_is_of_this_release() -> None:
     assert info["build_type"] == "Release"
     assert info["cuda"] in {"yes", "no"}
     assert (info["cuda_architectures"] == "none") == (info["cuda"] == "no")
+
+
+def test_the_module_loads_without_a_gpu() -> None:
+    """The runtime of CUDA is inside it: with every GPU hidden it loads, and counts none."""
+    code = "from superres import native; print(native.available(), native.device_count())"
+    done = subprocess.run([sys.executable, "-c", code], env={**os.environ, "CUDA_VISIBLE_DEVICES": ""},
+                          capture_output=True, text=True, check=True)
+    assert done.stdout == f"{native.available()} 0\n"
 
 
 @pytest.mark.parametrize(("content", "reason"), [

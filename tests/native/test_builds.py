@@ -25,9 +25,10 @@ def resource_usage(architecture: str, folder: Path) -> list[tuple[int, int, int]
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         builds.missing("nvcc is not installed")
+    headers, source = builds.ROOT / "csrc" / "include", builds.ROOT / "csrc" / "src" / "backend_cuda.cu"
     said = builds.run(str(nvcc), "-std=c++17", "-O3", f"-gencode=arch=compute_{architecture},code=sm_{architecture}",
-                      "-Xptxas", "-v", "-DSUPERRES_CUDA_ARCHITECTURES=\"\"", "-I",
-                      builds.ROOT / "csrc" / "include", "-c", builds.ROOT / "csrc" / "src" / "backend_cuda.cu", "-o", folder / "kernels.o")
+                      "-Xptxas", "-v", "-DSUPERRES_CUDA_ARCHITECTURES=\"\"", "-I", headers, "-c", source,
+                      "-o", folder / "kernels.o")
     stacks = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", said)
     registers = re.findall(r"Used (\d+) registers", said)
     assert len(stacks) == len(registers) == 9, said     # a convolution for each number of tiles, and the output
