@@ -1,7 +1,7 @@
 """The compiled kernels on a GPU beside every way of PyTorch, in one process, at the paper's sizes.
 
 Times are of the device (events), over inputs that take turns so that none stays in the cache, on random uint8 frames
-that lie on the card; outputs are uint8 for the kernels and float for PyTorch, which spares PyTorch the way back.  Skipped
+that lie on the card; outputs are uint8 for the kernels and float for PyTorch, which spares it the way back.  Skipped
 without a GPU.  Not yet run on one.
 
 Predicted for an H200: the kernels take 5.9 ms at 2048², 0.6 of the time of the fastest PyTorch way.

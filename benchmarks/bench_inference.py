@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -9,7 +10,11 @@ import numpy as np
 import torch
 
 from benchmarks.networks import engine_of, speckle, trained_like_network
+from superres.builtin.models.rivenson2017 import Rivenson2017Model
+from superres.events import Events
 from superres.image import Array
+from superres.inference.folded_tail import FoldedNetwork
+from superres.inference.forward import Runner, TensorPixels
 
 
 def test_engine_beside_eager_pytorch(versus: Callable[..., Any], measuring: bool, rng: np.random.Generator) -> None:
@@ -44,3 +49,22 @@ def test_fast_beside_exact(versus: Callable[..., Any], measuring: bool, rng: np.
     # A dozen roundings to 8 bits of mantissa, each at most 1/512 of a value near one grey level's 255th.
     assert difference.max() <= 12
     outcome.note(max_grey_levels_from_reference=float(difference.max()))
+
+
+def test_folded_tail_beside_the_network_as_built(versus: Callable[..., Any], measuring: bool,
+                                                 rng: np.random.Generator) -> None:
+    """Predicted: 0.92 of the time, for 6.5 % fewer multiply-adds and a fine picture that is never made."""
+    network = trained_like_network().to(memory_format=torch.channels_last)
+    folded = FoldedNetwork(Rivenson2017Model().native(network)).to(memory_format=torch.channels_last)
+    side = int(os.environ.get("SUPERRES_BENCH_SIDE", "1024")) if measuring else 37
+    tiles = [TensorPixels(torch.from_numpy(rng.random((1, 3, side, side), dtype=np.float32)))]
+    geometry = Rivenson2017Model().geometry
+
+    def through(module: torch.nn.Module) -> torch.Tensor:
+        return Runner(module, geometry, torch.device("cpu"), tile_px=384).whole(tiles[0], Events())
+
+    outcome = versus(lambda: through(folded), lambda: through(network), reference_name="the same tiles, not folded",
+                     output_megapixels=(side * 2.5) ** 2 / 1e6, rounds=5)
+    difference = float((outcome.candidate - outcome.reference).abs().max())
+    assert difference <= 1e-5
+    outcome.note(max_difference=difference)

@@ -13,6 +13,15 @@ from torch import Tensor, nn
 from superres.api.model import NativeSpec
 from superres.config import Precision
 from superres.errors import EngineError
+from superres.inference.folded_tail import (
+    STRIP_PX,
+    FoldedTail,
+    PlainTail,
+    Strips,
+    fold,
+    is_worth_folding,
+    mend_borders,
+)
 
 HINTS: dict[Precision, str] = {"exact": "f32", "fast": "bf16"}
 
@@ -32,9 +41,10 @@ class OpenvinoNetwork(nn.Module):
     Any number of threads may call it: each call takes an inference request that no other one uses.
     """
 
-    def __init__(self, compiled: Any) -> None:
+    def __init__(self, compiled: Any, folded: FoldedTail | None, tail: PlainTail) -> None:
+        """folded: where the compiled model ends with the folded tail, and gives strips of its features as well."""
         super().__init__()
-        self.compiled = compiled
+        self.compiled, self.folded, self.tail = compiled, folded, tail
         self._requests: SimpleQueue[Any] = SimpleQueue()
 
     def forward(self, image: Tensor) -> Tensor:
@@ -43,9 +53,25 @@ class OpenvinoNetwork(nn.Module):
             request = self._requests.get_nowait()
         except Empty:
             request = self.compiled.create_infer_request()
-        output = torch.from_numpy(request.infer([pixels], share_inputs=True, share_outputs=False)[0])
+        results = request.infer([pixels], share_inputs=True, share_outputs=False)
+        output, *edges = [torch.from_numpy(results[index]) for index in range(len(results))]
         self._requests.put(request)
-        return output.permute(0, 3, 1, 2)
+        output = output.permute(0, 3, 1, 2)
+        if self.folded is None:
+            return output
+        height, width = (-(-length * self.folded.up // self.folded.down) for length in image.shape[2:])
+        output = output[:, :, :height, :width]
+        mend_borders(output, self._strips(edges, image.shape[2], image.shape[3]), self.tail)
+        return output
+
+    def _strips(self, edges: list[Tensor], height: int, width: int) -> Strips:
+        """The last two edges cut to where a multiple of the stride begins."""
+        assert self.folded is not None
+        top, bottom, left, right = edges
+        down, across = (max(0, length - STRIP_PX) // self.folded.stride * self.folded.stride
+                        for length in (height, width))
+        return Strips(top, bottom[:, :, down - (height - bottom.shape[2]):], left,
+                      right[:, :, :, across - (width - right.shape[3]):])
 
 
 def openvino_network(spec: NativeSpec | None, precision: Precision, threads: int) -> OpenvinoNetwork:
@@ -62,7 +88,8 @@ def openvino_network(spec: NativeSpec | None, precision: Precision, threads: int
                           hint="use engine = \"torch\", or \"auto\"")
     settings = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads,
                 "PERFORMANCE_HINT": "LATENCY"}
-    return OpenvinoNetwork(_core().compile_model(_graph(spec), "CPU", settings))
+    folded = fold(spec) if is_worth_folding(spec) else None
+    return OpenvinoNetwork(_core().compile_model(_graph(spec, folded), "CPU", settings), folded, PlainTail(spec))
 
 
 @cache
@@ -78,8 +105,12 @@ def _core() -> Any:
     return openvino.Core()
 
 
-def _graph(spec: NativeSpec) -> Any:
-    """(N, H, W, 3) → (N, H', W', 3): what `PyramidNetwork.forward` computes, between two changes of layout."""
+def _graph(spec: NativeSpec, folded: FoldedTail | None) -> Any:
+    """(N, H, W, 3) → (N, H', W', 3): what the network's module computes, between two changes of layout.
+
+    With a folded tail: a little more than H' × W' where they are no multiples of its block, the outermost pixels wrong,
+    and then the features (N, C, h, w) along the top, bottom, left and right edges.
+    """
     import openvino
     from openvino import opset13 as ops
 
@@ -102,6 +133,17 @@ def _graph(spec: NativeSpec) -> Any:
         if wider > width:
             x = ops.pad(x, [0, 0, 0, 0], [0, wider - width, 0, 0], "constant", np.float32(0))
         x, width = ops.add(x, y), wider
-    fine = ops.depth_to_space(convolution(x, "expand"), "depth_first", int(spec.hyper["up"]))
-    output = convolution(fine, "output", int(spec.hyper["down"]))
-    return openvino.Model([ops.transpose(output, [0, 2, 3, 1])], [image], "superres")
+    if folded is None:
+        fine = ops.depth_to_space(convolution(x, "expand"), "depth_first", int(spec.hyper["up"]))
+        output = convolution(fine, "output", int(spec.hyper["down"]))
+        return openvino.Model([ops.transpose(output, [0, 2, 3, 1])], [image], "superres")
+    # Zeros enough below and right for a last block that lies partly beyond the image; what is too much is cut off.
+    before, beyond = folded.padding, folded.weight.shape[2] - 1 - folded.padding
+    summed = ops.convolution(x, ops.constant(folded.weight.numpy()), [folded.stride] * 2, [before] * 2, [beyond] * 2,
+                             [1, 1])
+    packed = ops.add(summed, ops.constant(folded.bias.numpy().reshape(1, -1, 1, 1)))
+    output = ops.transpose(ops.depth_to_space(packed, "depth_first", folded.shuffle), [0, 2, 3, 1])
+    wide = STRIP_PX + folded.stride - 1
+    edges = [ops.slice(x, [start], [stop], [1], [axis])
+             for axis in (2, 3) for start, stop in ((0, STRIP_PX), (-wide, np.iinfo(np.int64).max))]
+    return openvino.Model([output, *edges], [image], "superres")

@@ -18,8 +18,8 @@ def gpu_script(root: Path, **environment: str) -> subprocess.CompletedProcess[st
 def test_a_dry_run_names_every_step_and_files_that_exist(project_root: Path) -> None:
     done = gpu_script(project_root, DRY_RUN="1")
     assert done.returncode == 0, done.stderr
-    for words in ("SUPERRES_CUDA_ARCHITECTURES=90a-real", "cmake --build", "superres doctor", "tests/native/test_gpu.py",
-                  "--benchmark-json=benchmarks/history/gpu-"):
+    for words in ("SUPERRES_CUDA_ARCHITECTURES=90a-real", "cmake --build", "superres doctor",
+                  "tests/native/test_gpu.py", "--benchmark-json=benchmarks/history/gpu-"):
         assert words in done.stdout
     named = [word for word in done.stdout.split() if word.startswith(("tests/", "benchmarks/bench"))]
     assert len(named) == 3 and all((project_root / name).is_file() for name in named)
