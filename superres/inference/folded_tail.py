@@ -2,9 +2,9 @@
 
 Between the convolution to 3·up² channels, the pixel shuffle and the strided convolution 3 → 3 nothing bends: together
 they are one linear map of the features.  Every m × m coarse pixels, m = down/gcd(up, down), it makes s × s output
-pixels, s = up/gcd(up, down), the same way: a convolution with stride m to 3·s² channels and a shuffle by s.  For L = 5/2
-that is 5×5 with stride 2 to 75 channels, 29,062 multiply-adds per coarse pixel instead of 42,356, and the fine picture,
-25 times the size of the coarse one, is never made.
+pixels, s = up/gcd(up, down), the same way: a convolution with stride m to 3·s² channels and a shuffle by s.  For
+L = 5/2 that is 5×5 with stride 2 to 75 channels, 29,062 multiply-adds per coarse pixel instead of 42,356, and the fine
+picture, 25 times the size of the coarse one, is never made.
 
 It is exact but for the outermost output pixels: there the strided convolution reads zeros beyond the fine picture,
 where the folded one reads what the first convolution would have made of the features' own zeros.  They are computed
