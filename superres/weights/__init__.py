@@ -8,12 +8,21 @@ from pathlib import Path
 from superres.errors import WeightsError
 
 NAME = "stained-tissue-2.5x"
-"""rivenson2017, L = 2.5, for stained sections: the file's stem, and the model card's."""
+"""rivenson2017, L = 2.5, for stained sections: the stem of the file and of its model card."""
 
 
 def shipped_weights() -> Path:
     """Their file.  Raises WeightsError where the installation lacks it."""
-    path = Path(str(files("superres.weights") / f"{NAME}.safetensors"))
+    return _beside(f"{NAME}.safetensors")
+
+
+def shipped_card() -> Path:
+    """Their model card, in Markdown.  Raises WeightsError where the installation lacks it."""
+    return _beside(f"{NAME}.md")
+
+
+def _beside(name: str) -> Path:
+    path = Path(str(files("superres.weights") / name))
     if not path.is_file():
-        raise WeightsError(f"this installation has no '{path.name}'", hint="reinstall superres, or give --weights")
+        raise WeightsError(f"this installation of superres lacks '{name}'", hint="reinstall superres")
     return path

@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -131,6 +132,35 @@ def test_killed_between_checkpoints(tmp_path, uninterrupted):
 @pytest.mark.slow
 def test_killed_again_and_again(tmp_path, uninterrupted):
     kill_at(tmp_path, [2, 7, 8, 13, 19, 23], checkpoint_every=1)
+    assert_same(train(small_job(tmp_path, checkpoint_every=1), Events()), uninterrupted)
+
+
+@pytest.mark.slow
+def test_killed_at_ten_random_moments(tmp_path, uninterrupted):
+    """Signal 9 from outside, at any instruction: within a step, a validation or the writing of a checkpoint."""
+    rng = np.random.default_rng(3)
+    code = (f"import torch; torch.set_num_threads({torch.get_num_threads()})\n"
+            "import sys, time\n"
+            "from pathlib import Path\n"
+            "from tests.training.jobs import Watch, small_job\n"
+            "from superres.training.loop import train\n"
+            "class Slow(Watch):\n"
+            "    def progress(self, progress):\n"
+            "        print(progress.done, flush=True); time.sleep(0.05)\n"
+            f"train(small_job(Path({str(tmp_path)!r}), checkpoint_every=1), Slow())\n")
+    kills = 0
+    while kills < 10:
+        child = subprocess.Popen([sys.executable, "-c", code], cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT)},
+                                 stdout=subprocess.PIPE, text=True)
+        child.stdout.readline()  # a step has been done
+        time.sleep(rng.uniform(0, 0.12))
+        child.kill()
+        child.communicate()
+        kills += child.returncode == -signal.SIGKILL
+        if child.returncode == 0:
+            break
+    assert kills == 10 or read_history(tmp_path / HISTORY_FILE)[-1].step == 24
+    assert kills >= 8, "the training was over too early to be killed ten times"
     assert_same(train(small_job(tmp_path, checkpoint_every=1), Events()), uninterrupted)
 
 
