@@ -121,6 +121,10 @@ class TrainSection(Section):
         "float32", description="of the network's arithmetic; weights, their gradients and the optimiser stay float32. "
         "float16 needs a GPU; bfloat16 also runs on a CPU, faster only where the processor has it"
     )
+    convolutions: Literal["auto", "torch"] = Field(
+        "auto", description="on a CPU, auto takes the compiled module's convolutions, twice as fast as torch's, where "
+        "they were built and the processor has AVX2; results differ by rounding"
+    )
     compile: bool = Field(
         False, description="let torch.compile fuse the network's operations: a minute at the start, needs a C++ "
         "compiler on a CPU"

@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "superres/superres.h"
+#include "winograd.h"
 
 namespace py = pybind11;
 
@@ -124,6 +125,7 @@ PYBIND11_MODULE(_core, module) {
   module.def("build_info", [] { return facts_of(sr_build_info()); },
              "How libsuperres was built: version, compiler, cxx_standard, build_type, cuda, cuda_architectures.");
   module.def("device_count", &sr_device_count, "CUDA devices that this build can use now.");
+  bind_winograd(module);
   py::class_<Model>(module, "Model", "sr_model; see superres/superres.h for every argument.")
       .def(py::init<const std::array<std::int32_t, 7> &, const std::vector<std::pair<std::string, FloatArray>> &, int,
                     int>(),

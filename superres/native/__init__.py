@@ -38,6 +38,13 @@ def reason_unavailable() -> str:
     return _load()[1]
 
 
+def winograd() -> ModuleType | None:
+    """The module with the convolutions of superres/winograd.h, where they were built and this processor has what they
+    need; else None."""
+    core, _ = _load()
+    return core if core is not None and getattr(core, "winograd_supported", bool)() else None
+
+
 @cache
 def _load() -> tuple[ModuleType | None, str]:
     try:

@@ -14,6 +14,7 @@ from superres.config import TrainPrecision, TrainSection
 from superres.errors import PluginError, TrainingError
 from superres.io.weights import read_weights
 from superres.training.average import WeightAverage
+from superres.training.convolution import take_fast_convolutions
 from superres.training.job import TrainingJob
 from superres.training.ranks import Ranks
 
@@ -47,6 +48,9 @@ class Learner:
         self.average = WeightAverage(self.network, job.settings.average) if job.settings.average else None
         self._dtype = _DTYPES.get(job.settings.precision)
         self.scaler = torch.amp.GradScaler(device.type) if self._dtype == torch.float16 else None
+        if job.settings.convolutions == "auto" and device.type == "cpu" and self._dtype is None \
+                and not job.settings.compile:
+            take_fast_convolutions(self.network)
         self._forward: Callable[[Tensor], Tensor] = self.network
         if ranks.count > 1:
             # Gradients are averaged while the backward pass still runs.
