@@ -13,7 +13,10 @@ from superres.cli.shared import console_events
 def upscale(
     image: Annotated[Path, typer.Argument(metavar="INPUT", help="image file", show_default=False)],
     output: Annotated[Path, typer.Argument(metavar="OUTPUT", help=".tif or .png to write", show_default=False)],
-    weights: Annotated[Path, typer.Option(help="weights.safetensors of a run", show_default=False)],
+    weights: Annotated[
+        Path | None,
+        typer.Option(help="weights.safetensors of a run; those that come with superres otherwise", show_default=False),
+    ] = None,
     passes: Annotated[int, typer.Option(min=1, max=4, help="feed the output back this many times in all")] = 1,
     engine: Annotated[Literal["auto", "torch", "native", "openvino"], typer.Option(help="what computes")] = "auto",
     precision: Annotated[Literal["exact", "fast"], typer.Option(help="fast: bfloat16 on a CPU")] = "exact",
@@ -29,9 +32,14 @@ def upscale(
     """Super-resolve one image of any size with trained weights."""
     from superres.engine import Engine
     from superres.upscaling import Checks, Sampling, upscale_file
+    from superres.weights import NAME, shipped_weights
 
-    loaded = Engine.load(weights, device=device, engine=engine, precision=precision)
+    path = weights if weights is not None else shipped_weights()
+    loaded = Engine.load(path, device=device, engine=engine, precision=precision)
     with console_events() as events:
+        if weights is None:
+            events.note("upscale", f"no --weights given: '{NAME}' of superres, for stained sections, trained on "
+                                   "simulated images (see its model card)")
         events.note("upscale", str(loaded.describe()))
         upscale_file(
             loaded, image, output, Sampling(pixel_size_um, white_level), passes=passes,

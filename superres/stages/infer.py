@@ -54,6 +54,7 @@ def infer(
     """
     outputs = folder.path / OUTPUTS
     shutil.rmtree(outputs, ignore_errors=True)
+    outputs.mkdir(parents=True)  # empty where no specimen is held out for testing
     for number, field in enumerate(fields):
         events.progress(Progress("infer", number, len(fields), field.pair.name))
         unit = field.pair.coarse.rgb()

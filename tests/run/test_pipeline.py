@@ -169,6 +169,11 @@ def test_fresh_forgets_everything(tmp_path):
     assert DrawnSource.acquired == 1
 
 
+def test_a_run_with_nothing_held_out_for_testing_goes_to_its_end(tmp_path):
+    result = run(tmp_path / "run", "split.test=0")
+    assert result.weights.exists() and result.report.exists() and not list((result.folder / "outputs").iterdir())
+
+
 def test_until_stops_after_the_named_stage(tmp_path):
     result = run(tmp_path / "run", until="register")
     assert result.stages == ("acquire", "register")
