@@ -40,7 +40,7 @@ def reproduce(
     if run is not None and not (run / "weights.safetensors").is_file():
         raise SuperresError(f"'{run}' has no weights.safetensors: it is no finished run",
                             hint="give the folder that `superres run` wrote")
-    files = weights or ([run / "weights.safetensors"] if run is not None else [None])
+    files: list[Path | None] = list(weights or []) or ([run / "weights.safetensors"] if run is not None else [None])
     if not all(part.strip().isdigit() and int(part) > 0 for part in sides.split(",")):
         raise SuperresError(f"--sides is '{sides}'; expected numbers of pixels", hint="such as --sides 160,818,2048")
     with console_events() as events:

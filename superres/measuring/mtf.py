@@ -204,7 +204,7 @@ def target_curves(results: Sequence[TargetResult], optics: Optics | None, with_p
             axes.plot([frequency], [contrast], marker="o", markersize=4, color=colour,
                       markerfacecolor="none" if limited else colour)
         highest = max([highest, *x])
-    if absolute and with_paper:
+    if absolute and with_paper and highest > TABLE_S4[0][0]:  # else the paper's range would squeeze ours to a line
         known, before, after = zip(*TABLE_S4, strict=True)
         axes.plot(known, before, color=GREY, linewidth=1, marker="^", markersize=3, label="paper, 100×/1.4NA (S4)")
         axes.plot(known, after, color=GREY, linewidth=1, marker="s", markersize=3, linestyle=(0, (1, 2)),
@@ -215,7 +215,7 @@ def target_curves(results: Sequence[TargetResult], optics: Optics | None, with_p
         axes.plot(sine, weak_object_transfer(sine / 1000, optics), color=INK, linewidth=1, linestyle=(0, (4, 3)),
                   label=f"sine MTF, {optics.label}")
         axes.axvline(cutoff, color=INK, linewidth=0.8, linestyle=(0, (1, 3)))
-        axes.text(cutoff, 1.02, f"(NA + NA_c)/λ = {cutoff:.0f}", fontsize=8, color=INK, ha="right")
+        axes.text(cutoff, 0.05, f"(NA + NA_c)/λ = {cutoff:.0f}", fontsize=8, color=INK, ha="right", rotation=90)
     axes.set_xlabel("cycles/mm" if absolute else "cycles/px", color=INK)
     axes.set_title("contrast", loc="left", fontsize=10, color=INK)
     axes.set_ylim(-0.03, 1.1)

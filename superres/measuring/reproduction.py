@@ -132,7 +132,8 @@ def _s4(subject: Subject, events: Events) -> Page:
     known = {Element.at(48 + number).label: row[1:] for number, row in enumerate(paper.TABLE_S4)}  # from group 8 on
     rows = [[*row, *(f"{value:.3f}" for value in known[row[0]])] if row[0] in known else [*row, "–", "–"]
             for row in ours.rows]
-    page = replace(page, sections=[each for each in page.sections if each.title != "By element"])
+    page = replace(page, title="Table S4: contrast of a resolution target",
+                   sections=[each for each in page.sections if each.title != "By element"])
     table = Table([*ours.head, "paper, 100×/1.4NA", "paper, output"], rows)
     return _page(subject, page, Section("Contrast, paper and ours", [
         "The paper fed the 100× image of the target to the network, with an air gap before the target that left an "

@@ -29,9 +29,9 @@ def check_page(path):
 
 @pytest.fixture
 def target_file(tmp_path):
-    drawn = draw_target(TargetSpec(first_group=6, nests=1, margin_um=10.0), 15.625 / 12)
+    drawn = draw_target(TargetSpec(first_group=8, nests=1, margin_um=2.5), 3.90625 / 12)
     pixels = np.rint(255 * drawn.transmittance).astype(np.uint8)
-    write_image(tmp_path / "target.tif", Image(pixels, 15.625 / 12))
+    write_image(tmp_path / "target.tif", Image(pixels, 3.90625 / 12))
     return tmp_path / "target.tif"
 
 
@@ -39,8 +39,8 @@ def test_mtf_reads_a_target_and_draws_the_papers_24_frequencies_beside(superres,
     outcome = superres("mtf", target_file, "--na", "0.25", "--page", tmp_path / "p.html", "--csv", tmp_path / "t.csv")
     assert outcome.status == 0, outcome.err
     lines = outcome.out.splitlines()
-    row = next(line for line in lines if line.startswith("6/1"))
-    assert row.split()[1] == "64.0" and float(row.split()[2]) > 0.9
+    row = next(line for line in lines if line.startswith("8/1"))
+    assert row.split()[1] == "256.0" and float(row.split()[2]) > 0.9
     assert len([line for line in lines if re.match(r"\d+/\d ", line)]) == 12
     text = check_page(tmp_path / "p.html")
     assert "paper, 100×/1.4NA (S4)" in text and "sine MTF, 0.25NA" in text

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from superres.errors import ImageError
+from superres.optics.usaf.measure import measure_target
 from superres.optics.usaf.reading import read_target
 from superres.optics.usaf.target import Element, TargetSpec, bar_rectangles, draw_target
 
@@ -184,3 +185,15 @@ def test_the_same_seed_draws_the_same_dust():
     assert np.array_equal(first, second) and not np.array_equal(first, other)
     with pytest.raises(ValueError, match="generator"):
         draw_target(SPEC, 8.0)
+
+
+def test_elements_that_the_target_lacks_are_not_called_lost():
+    """A target that shows only its finer elements: nothing is said of the coarse ones."""
+    drawn = draw_target(TargetSpec(first_group=4, nests=1, only_from=Element(4, 3), margin_um=40.0), PIXEL_UM)
+    reading = read_target(drawn.transmittance, pixel_size_um=PIXEL_UM)
+    rows = measure_target(drawn.transmittance, reading.patterns)
+    assert {row.pattern.element for row in rows} == {each.element for each in drawn.patterns}
+    assert all(row.measured.contrast > 0.9 for row in rows)
+    blurred = cv2.GaussianBlur(drawn.transmittance, (0, 0), 6.0)
+    lost = [row for row in measure_target(blurred, reading.patterns) if row.measured.contrast == 0]
+    assert {row.pattern.element for row in lost} >= {Element(5, 5), Element(5, 6)}

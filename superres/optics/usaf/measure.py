@@ -31,13 +31,21 @@ class ElementContrast:
 
 def measure_target(plane: npt.NDArray[np.floating], patterns: Iterable[FoundPattern], share: float = 0.85
                    ) -> tuple[ElementContrast, ...]:
-    """Contrast of every pattern in an image.
+    """Contrast of every pattern in an image, but of those that are not there.
+
+    A pattern whose bars were not seen apart although finer ones were, and that shows no contrast, is missing from the
+    target, covered or damaged: it is left out, since 0 would say that the objective lost it.
 
     plane: (H, W) linear intensities, 0 where there is no light.  patterns: of a reading of this image, or of another
     of the same field brought to its pixels by `at_scale`.  share: see `measure_bars`.
     """
     coefficients, noise = spline_coefficients(plane), ProfileNoise(np.asarray(plane, dtype=np.float64))
-    return tuple(ElementContrast(each, measure_bars(coefficients, each.place, noise, share)) for each in patterns)
+    patterns = tuple(patterns)
+    finest = {bars: max((each.element.index for each in patterns if each.detected and each.bars == bars), default=-999)
+              for bars in ("lying", "standing")}
+    rows = (ElementContrast(each, measure_bars(coefficients, each.place, noise, share)) for each in patterns)
+    return tuple(row for row in rows if row.pattern.detected or row.measured.contrast > 0
+                 or row.pattern.element.index > finest[row.pattern.bars])
 
 
 def at_scale(reading: TargetReading, factor: float) -> tuple[FoundPattern, ...]:
