@@ -170,8 +170,11 @@ def test_evaluate_scores_a_folder_of_pairs(superres, stained_file, network, tmp_
     assert "spectrum-added" in outcome.out and "no USAF-1951 target" in check_page(tmp_path / "e.html")
 
 
-@pytest.mark.parametrize("item", [("--table", "S1"), ("--table", "S2"), ("--table", "S3"), ("--figure", "S6"),
-                                  ("--figure", "S7"), ("--figure", "S9")], ids=" ".join)
+@pytest.mark.parametrize("item", [
+    ("--table", "S1"), ("--table", "S2"),
+    *(pytest.param(("--" + kind, name), marks=pytest.mark.slow)
+      for kind, name in (("table", "S3"), ("figure", "S6"), ("figure", "S7"), ("figure", "S9")))
+], ids=" ".join)
 def test_reproduce_prints_the_papers_numbers_beside_ours(superres, stained_file, network, tmp_path, item):
     weights = ["--weights", network]
     if item[1] == "S9":

@@ -40,6 +40,7 @@ def desk(tmp_path, weights_file, monkeypatch, rng):
     return tmp_path
 
 
+@pytest.mark.slow
 def test_every_command_of_the_document_runs(superres, desk, project_root):
     text = (project_root / "docs" / "measuring.md").read_text(encoding="utf-8")
     blocks = re.findall(r"^```sh\n(.*?)^```", text, flags=re.MULTILINE | re.DOTALL)

@@ -105,7 +105,8 @@ def test_blank_and_dark_frames_are(weights, rng):
         assert subjects(Image(frame.astype(np.float32), 0.185), weights) == {"blank"}
 
 
-@pytest.mark.parametrize("defocus_um", [1.0, *(pytest.param(z, marks=pytest.mark.slow) for z in (-2.0, 3.0))])
+@pytest.mark.slow
+@pytest.mark.parametrize("defocus_um", [1.0, -2.0, 3.0])
 def test_out_of_focus_is(liver, weights, rng, defocus_um):
     assert subjects(seen(liver[0][2], rng, defocus_um), weights) & {"focus", "blank"}
 

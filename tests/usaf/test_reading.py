@@ -70,7 +70,7 @@ def test_seen_from_behind_and_in_chrome(drawn, seen):
 @pytest.mark.parametrize("part", [
     pytest.param(np.s_[260:, :], id="lower half"),
     pytest.param(np.s_[:, 270:], id="right half", marks=pytest.mark.slow),
-    pytest.param(np.s_[:220, :], id="upper rows"),
+    pytest.param(np.s_[:220, :], id="upper rows", marks=pytest.mark.slow),
     pytest.param(np.s_[170:420, 180:430], id="inner nest", marks=pytest.mark.slow),
 ])
 def test_part_of_it(drawn, seen, part):
@@ -102,6 +102,7 @@ def test_lens_distortion(drawn, seen):
             assert error < 0.15 * found.place.period_length_px
 
 
+@pytest.mark.slow
 def test_a_wrong_scale_in_the_file_does_not_make_another_group(seen):
     reading = read_target(seen[260:], pixel_size_um=1.5 * PIXEL_UM)
     assert reading.patterns[0].element.group == 4
@@ -124,8 +125,9 @@ def test_too_little_to_tell_is_refused_with_what_to_do(seen):
     assert read_target(seen[:220, :250], pixel_size_um=PIXEL_UM).patterns[0].element == Element(4, 2)
 
 
-@pytest.mark.parametrize("name", ["page", *(pytest.param(name, marks=pytest.mark.slow)
-                                             for name in ("immunohistochemistry", "camera", "brick"))])
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*(pytest.param(name)
+                                             for name in ("page", "immunohistochemistry", "camera", "brick"))])
 def test_other_pictures_are_no_target(name):
     from skimage import data
 

@@ -16,7 +16,7 @@ from superres.optics.usaf.numerals import read_first_group
 from superres.optics.usaf.target import BLOCK_PERIODS, Bars, Element, nest_patterns
 from superres.optics.usaf.triplets import Triplet, find_triplets
 
-COMFORTABLE_PX = 1300
+COMFORTABLE_PX = 1000
 """Images up to half as large are enlarged before anything is looked for."""
 
 CLEAR_LEAD = 1.12
