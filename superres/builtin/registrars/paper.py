@@ -219,6 +219,8 @@ class PaperRegistrar(Registrar):
         transform = placed.transform
         residual = expected_error_um(placed.points_um, placed.fit.residual_um, field.image.size_um)
         sharpened = sharpen(field, mosaic, transform) if self.options.refine == "icgn" else None
+        if isinstance(sharpened, Sharpened) and sharpened.flag and sharpened.error_um > residual:
+            sharpened = sharpened.flag
         if isinstance(sharpened, str):
             details["refinement refused"] = sharpened
             confidence *= UNREFINED_TRUST
@@ -258,9 +260,11 @@ class _Placed:
 
 
 def _refined(sharpened: Sharpened) -> dict[str, float | str]:
-    return {"refinement moved (coarse px)": round(sharpened.moved_px, 4),
-            "split-half error (coarse px)": round(sharpened.split_half_px, 5),
-            "refined correlation": round(sharpened.correlation, 4)}
+    details: dict[str, float | str] = {
+        "refinement moved (coarse px)": round(sharpened.moved_px, 4),
+        "split-half error (coarse px)": round(sharpened.split_half_px, 5),
+        "refined correlation": round(sharpened.correlation, 4)}
+    return details | ({"refinement flagged": sharpened.flag} if sharpened.flag else {})
 
 
 def _residual_map(field: Field, sharpened: Sharpened) -> npt.NDArray[np.float64]:

@@ -19,7 +19,9 @@ MARGIN_PX = 24
 CROP_STEP_PX = 16
 """Crops begin at multiples of this, so that they do not depend on the last digits of where the search ended."""
 MAX_MOVE_PX = 2.0
-MAX_SPLIT_HALF_PX = 0.1
+GOOD_SPLIT_HALF_PX, MAX_SPLIT_HALF_PX = 0.1, 0.3
+"""Beyond the first a place is flagged, and the features' one is kept where it expects to be better; beyond the second it
+is not believed.  Small fields out of focus have 0.1 to 0.2."""
 MAX_LOST_CORRELATION = 0.02
 SHARED_PX = 0.002
 """The part of the error that both halves of a field share: the median true error of the gates' clean view is 0.0033 px
@@ -28,7 +30,8 @@ where the halves say 0.0025."""
 
 @dataclass(frozen=True, eq=False)
 class Sharpened:
-    """transform: (mirrored) field µm → mosaic µm.  frame: see Registration.  error_um: expected, RMS over the field."""
+    """transform: (mirrored) field µm → mosaic µm.  frame: see Registration.  error_um: expected, RMS over the field.
+    flag: what is wrong with it in words, "" if nothing."""
 
     transform: Transform
     frame: int | None
@@ -37,6 +40,7 @@ class Sharpened:
     moved_px: float
     split_half_px: float
     blocks: BlockShifts
+    flag: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,7 +71,7 @@ def sharpen(field: Field, mosaic: Mosaic, start: Transform, max_move_px: float =
         return doubt
     pixel = mosaic.pixel_size_um
     return Sharpened(found.transform.then(scene.to_mosaic), scene.frame, float(np.hypot(found.error_px, SHARED_PX))
-                     * pixel, found.correlation, found.moved_px, found.error_px, found.blocks)
+                     * pixel, found.correlation, found.moved_px, found.error_px, found.blocks, _flag(found))
 
 
 def scene_around(field: Field, mosaic: Mosaic, start: Transform) -> Scene | None:
@@ -116,5 +120,11 @@ def _doubt(found: Refined | None, max_move_px: float) -> str:
     if found.correlation < found.correlation_before - MAX_LOST_CORRELATION:
         return f"the correlation fell from {found.correlation_before:.2f} to {found.correlation:.2f}"
     if found.error_px > MAX_SPLIT_HALF_PX:
-        return f"halves of the field disagree by {found.error_px:.2f} px; expected at most {MAX_SPLIT_HALF_PX:g}"
+        return f"halves of the field disagree by {found.error_px:.2f} px; expected at most {GOOD_SPLIT_HALF_PX:g}"
+    return ""
+
+
+def _flag(found: Refined) -> str:
+    if found.error_px > GOOD_SPLIT_HALF_PX:
+        return f"halves of the field disagree by {found.error_px:.2f} px; expected at most {GOOD_SPLIT_HALF_PX:g}"
     return ""

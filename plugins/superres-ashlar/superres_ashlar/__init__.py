@@ -1,0 +1,1 @@
+"""A superres registrar that stitches with ashlar."""
