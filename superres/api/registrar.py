@@ -13,7 +13,7 @@ import numpy.typing as npt
 from superres.api.plugin import Kind, Plugin
 from superres.api.source import Tile
 from superres.image import FloatArray, Image, Readable
-from superres.transform import Transform
+from superres.transform import Map, Transform
 
 if TYPE_CHECKING:
     from superres.registration.layout import Layout
@@ -111,16 +111,17 @@ class Mosaic:
 class Registration:
     """The place of a fine field.
 
-    transform: coarse µm (frame of the mosaic or image given) → fine µm.  residual_um: the registrar's own estimate of
-    its RMS error over the field, in µm.  confidence: 0 (a guess) … 1 (beyond doubt).  details: numbers that explain it
-    (correlation, peak ratio, inliers), for registration.json and the report.
+    transform: coarse µm (frame of the mosaic or image given) → fine µm, a Warp for optics with distortion.
+    residual_um: the registrar's own estimate of its RMS error over the field, in µm.  confidence: 0 (a guess) … 1
+    (beyond doubt).  details: numbers that explain it (correlation, peak ratio, inliers), for registration.json and the
+    report; one called "warning" is said aloud.
     frame: number of the tile in whose own pixels the place was measured, from which the training pair is then cut: its
     place in the mosaic cancels.  None: measured in the mosaic.
     residual_map_um: (n, 4) what the place leaves, block by block, or None: (y, x) of a block's centre in fine µm, and
     how far, (y, x) in µm, the fine image shows it from where the transform says.
     """
 
-    transform: Transform
+    transform: Map
     residual_um: float
     confidence: float
     details: Mapping[str, float | str] = field(default_factory=dict)

@@ -12,9 +12,9 @@ import numpy.typing as npt
 from superres.api.registrar import Mosaic, Registration
 from superres.api.source import Pair
 from superres.errors import RegistrationError
-from superres.image import Image, from_unit
-from superres.resample import index_matrix, warp
-from superres.transform import Transform
+from superres.image import FloatArray, Image, from_unit
+from superres.resample import index_matrix, warp, warp_points
+from superres.transform import Map, Transform
 
 PAIR_WHITE = 49152.0
 """White level of stored pairs in uint16: room for 1.33 × white (flat-fielded noise), steps of 2e-5, half of float32."""
@@ -78,8 +78,7 @@ def cut_pair(
     corner = Transform.shift(window.top * pitch, window.left * pitch)
     fine_pitch = pitch / float(scale)
     shape = math.ceil(scale * window.height), math.ceil(scale * window.width)
-    grid = index_matrix(corner.then(to_fine).matrix, fine_pitch, fine.pixel_size_um)
-    resampled = warp(fine.unit(), grid, shape)
+    resampled = _resampled(fine, corner.then(to_fine), fine_pitch, shape)
     pair = Pair(
         name,
         specimen,
@@ -89,9 +88,18 @@ def cut_pair(
     return pair, window
 
 
+def _resampled(fine: Image, to_fine: Map, pitch_um: float, shape: tuple[int, int]) -> FloatArray:
+    """The fine image on a grid of another pitch.  to_fine: grid µm → fine µm."""
+    if isinstance(to_fine, Transform):
+        return warp(fine.unit(), index_matrix(to_fine.matrix, pitch_um, fine.pixel_size_um), shape)
+    y, x = (np.arange(length) + 0.5 for length in shape)
+    centres = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1) * pitch_um
+    return warp_points(fine.unit(), to_fine.apply(centres) / fine.pixel_size_um - 0.5)
+
+
 def _best_frame(
     fine: Image, mosaic: Mosaic, registration: Registration, scale: Fraction
-) -> tuple[Window | None, Transform]:
+) -> tuple[Window | None, Map]:
     """The window in the frame against which the field was registered, else in the one whose edges are farthest from
     it, if the field lies in a frame at all; and the map from that frame to the fine image."""
     frame = registration.frame
@@ -106,7 +114,7 @@ def _best_frame(
 
 
 def _window(
-    fine: Image, from_fine: Transform, pitch_um: float, shape_px: tuple[int, int], scale: Fraction, tile: int | None
+    fine: Image, from_fine: Map, pitch_um: float, shape_px: tuple[int, int], scale: Fraction, tile: int | None
 ) -> Window | None:
     """The largest upright rectangle of whole coarse pixels inside the (slightly turned) fine field."""
     inset = INSET_FINE_PX * fine.pixel_size_um

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ from superres.report.fields import to_uint8
 from superres.resample import bicubic
 from superres.stages.records import PairRecord, Registered
 from superres.stages.store import StageFolder, safe_name
-from superres.transform import Transform
+from superres.transform import Map
 
 OVERVIEWS = "overviews"
 OVERVIEW_PX = 1000
@@ -48,7 +49,7 @@ def write_overview(folder: StageFolder, slide: str, mosaic: Mosaic) -> dict[str,
     return {"file": f"{OVERVIEWS}/{path.name}", "pixel_size_um": mosaic.pixel_size_um * reduction}
 
 
-def outline_um(fine: Image, transform: Transform) -> Rows:
+def outline_um(fine: Image, transform: Map) -> Rows:
     """The corners of a field in mosaic µm, in order around it.  transform: mosaic µm → fine µm."""
     height, width = fine.size_um
     corners = [(0.0, 0.0), (0.0, width), (height, width), (height, 0.0)]
@@ -66,7 +67,7 @@ def residuals_um(fine: Image, registration: Registration) -> Rows | None:
     number = cell[:, 0] * CELLS + cell[:, 1]
     means = np.array([table[number == each].mean(axis=0) for each in np.unique(number)])
     back = registration.transform.inverse()
-    places, shifts = back.apply(means[:, :2]), means[:, 2:] @ back.matrix[:2, :2].T
+    places, shifts = back.apply(means[:, :2]), means[:, 2:] @ back.linear.matrix[:2, :2].T
     return [[round(float(v), 5) for v in (*place, *shift)] for place, shift in zip(places, shifts, strict=True)]
 
 
@@ -107,8 +108,6 @@ def _checkerboards(registered: Registered) -> tuple[Picture, ...]:
 def checkerboard(pair: Pair) -> FloatArray:
     """(H, W, 3): the middle of a pair, coarse (bicubic) and fine by turns; a step of an edge at the border of two
     squares is an error of registration."""
-    from fractions import Fraction
-
     scale = Fraction(pair.fine.height, pair.coarse.height)
     fine, coarse = pair.fine.rgb(), bicubic(pair.coarse.rgb(), scale)
     height, width = (min(a, b, CHECKERBOARD_PX) for a, b in zip(fine.shape[:2], coarse.shape[:2], strict=True))

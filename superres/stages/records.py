@@ -20,7 +20,8 @@ RECORDS = "registration.json"
 class PairRecord:
     """What became of one fine field; a row of registration.json.
 
-    transform: 3 × 3, coarse mosaic µm → fine µm, (y, x, 1).  cut_from: the frame's name, or "mosaic".
+    transform: 3 × 3, coarse mosaic µm → fine µm, (y, x, 1).  warp: the same with its displacement, see transform.Warp.
+    cut_from: the frame's name, or "mosaic".
     camera_dtype, camera_white_level: how the camera stored the field; outputs are written the same way.
     true_error_px: RMS distance from the simulated truth in coarse px, where the source is simulated.
     outline_um: the field's corners in mosaic µm, in order around it.  residuals_um: what the place leaves, see
@@ -37,6 +38,7 @@ class PairRecord:
     confidence: float | None = None
     residual_um: float | None = None
     transform: list[list[float]] | None = None
+    warp: dict[str, Any] | None = None
     cut_from: str | None = None
     shape_px: tuple[int, int] | None = None
     camera_dtype: str = "uint8"

@@ -22,7 +22,7 @@ from superres.stages.cutting import Window, cut_pair
 from superres.stages.quality import outline_um, residuals_um, write_overview
 from superres.stages.records import RECORDS, PairRecord, Registered, load, registration_json, write_pair
 from superres.stages.store import StageFolder
-from superres.transform import Points, Transform, rms_distance_um
+from superres.transform import Points, Transform, Warp, rms_distance_um
 
 __all__ = ["RECORDS", "PairRecord", "Registered", "load", "register", "registration_json"]
 
@@ -82,6 +82,8 @@ def register(
                 fine_field, scan, mosaic, registrar, scale, min_confidence, acquisition.truth
             )
             records.append(record)
+            if "warning" in record.details:
+                events.note("register", f"field '{record.name}': {record.details['warning']}")
             if pair is not None:
                 pairs.append(pair)
                 write_pair(folder, pair)
@@ -135,7 +137,8 @@ def _register_field(
         True,
         confidence=registration.confidence,
         residual_um=registration.residual_um,
-        transform=registration.transform.to_json(),
+        transform=registration.transform.linear.to_json(),
+        warp=registration.transform.to_json() if isinstance(registration.transform, Warp) else None,
         cut_from="mosaic" if window.tile is None else mosaic.tiles[window.tile].name,
         shape_px=pair.coarse.shape_px,
         camera_dtype=str(fine.pixels.dtype),
@@ -171,7 +174,7 @@ def _true_error_px(
         true = truth.tiles[scan.slide, nearest.name].then(object_to_fine)
     except KeyError:
         return None
-    estimated: Transform = nearest.to_mosaic.then(registration.transform)
+    estimated = nearest.to_mosaic.then(registration.transform)
     # Both maps end in fine µm; the pull-back compares them where the field lies in the coarse frame.
     over_field = estimated.inverse().then(true)
     return rms_distance_um(Transform.identity(), over_field, height_um, width_um) / mosaic.pixel_size_um

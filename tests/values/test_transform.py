@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from superres.transform import Transform, grid_points, rms_distance_um
+from superres.transform import Transform, Warp, grid_points, rms_distance_um
 
 scales = st.floats(0.2, 5)
 angles = st.floats(-179, 179)
@@ -63,3 +63,34 @@ def test_grid_covers_the_field_symmetrically():
 
 def test_rms_distance_of_a_shift_is_its_length():
     assert rms_distance_um(Transform.identity(), Transform.shift(3, 4), 10, 10) == pytest.approx(5)
+
+
+def bent() -> Warp:
+    """A smooth displacement of up to 0.3 µm on a frame of 20 × 30 µm, between two similarities."""
+    y, x = np.meshgrid(np.linspace(0, np.pi, 33), np.linspace(0, np.pi, 41), indexing="ij")
+    field = 0.3 * np.stack([np.sin(y) * np.sin(x), np.sin(y) * np.cos(x)], axis=-1)
+    return Warp(Transform.similarity(1.01, 2.0), field, (20.0, 30.0), Transform.similarity(0.5, -1.0, (3.0, 4.0)))
+
+
+def test_a_warp_is_its_three_maps_in_a_row():
+    warp = bent()
+    points = np.array([(5.0, 6.0), (12.0, 20.0)])
+    between = warp.before.apply(points)
+    unit = between / (20.0, 30.0) * np.pi
+    moved = 0.3 * np.stack([np.sin(unit[:, 0]) * np.sin(unit[:, 1]), np.sin(unit[:, 0]) * np.cos(unit[:, 1])], axis=-1)
+    # Linear between nodes: a sine of amplitude 0.3 bends by 0.3·(π/32)²/8 at most.
+    np.testing.assert_allclose(warp.apply(points), warp.after.apply(between + moved), atol=4e-4)
+
+
+def test_a_warp_composes_with_linear_maps_and_inverts():
+    warp, turn = bent(), Transform.similarity(2.0, 30.0, (1.0, -1.0))
+    points = np.random.default_rng(0).uniform(2, 17, (50, 2))
+    np.testing.assert_allclose(turn.then(warp).apply(points), warp.apply(turn.apply(points)), atol=1e-12)
+    np.testing.assert_allclose(warp.then(turn).apply(points), turn.apply(warp.apply(points)), atol=1e-12)
+    np.testing.assert_allclose(warp.inverse().apply(warp.apply(points)), points, atol=1e-3)
+    assert warp.linear.scale == pytest.approx(0.505)
+
+
+def test_a_displacement_of_the_wrong_shape_is_refused():
+    with pytest.raises(ValueError, match="rows, columns, 2"):
+        Warp(Transform.identity(), np.zeros((4, 4)), (1.0, 1.0), Transform.identity())

@@ -28,7 +28,7 @@ from superres.registration.diagnose import Limits, fit_features, refuse, refuse_
 from superres.registration.features import detect, smooth
 from superres.registration.find import Found, aligned_correlation, reduction_for
 from superres.registration.similarity import Fit, expected_error_um
-from superres.transform import Transform
+from superres.transform import Map, Transform
 
 CONTEXT_SIZE_PX = 2000
 """The whole mosaic is searched for features at no more than this many pixels a side: SIFT takes about 160 bytes a
@@ -37,6 +37,7 @@ REPEATED_CORRELATION = 0.6
 """Two places that both correlate this well show a repeated pattern; a field that is not there stays below."""
 LONE_CORRELATION = 0.5
 """Least correlation after refinement of a place that no features confirm."""
+MAX_TREND_PX = 0.2
 UNREFINED_TRUST = 0.7
 """A place whose refinement was not believed: the features' place is kept, with this share of its confidence."""
 
@@ -52,6 +53,8 @@ class PaperRegistrar(Registrar):
         refine: Refine = Option("icgn", description=(
             "what gives the final place: Gauss-Newton on filtered images after SIFT features (icgn), SIFT features "
             "alone, or the paper's SURF (patent notice: US 8,165,401)"))
+        warp: Literal["none", "smooth"] = Option("none", description=(
+            "smooth: after icgn, a smooth displacement of the field as well, for optics with distortion"))
         max_rotation_deg: float = Option(5.0, ge=0, le=180, description=(
             "largest rotation of a field against the scan, in degrees"))
         max_scale_error: float = Option(0.05, gt=0, le=0.5, description=(
@@ -193,10 +196,10 @@ class PaperRegistrar(Registrar):
         start = Transform.similarity(1.0, found.rotation_deg, (float(at[0]), float(at[1])),
                                      (float(half[0]), float(half[1])))
         reach = 2.0 + reduction_for((field.template.shape[0], field.template.shape[1]))
-        sharpened = sharpen(field, mosaic, start, reach)
+        sharpened = sharpen(field, mosaic, start, reach, self.options.warp)
         if isinstance(sharpened, str) or sharpened.correlation < LONE_CORRELATION:
             return None
-        if not self._limits.holds(sharpened.transform):
+        if not self._limits.holds(sharpened.transform.linear):
             return None
         details: dict[str, float | str] = {"refine": self.options.refine, "inliers": 0.0} | _refined(sharpened)
         confidence = 0.5 + 0.4 * (sharpened.correlation - LONE_CORRELATION) / (1 - LONE_CORRELATION)
@@ -216,9 +219,10 @@ class PaperRegistrar(Registrar):
             "inlier residual (µm)": round(placed.fit.residual_um, 5)}
         confidence = 1 - float(np.exp(-placed.fit.count / 20))
         confidence *= float(np.clip(placed.correlation / 0.4, 0, 1))
-        transform = placed.transform
+        transform: Map = placed.transform
         residual = expected_error_um(placed.points_um, placed.fit.residual_um, field.image.size_um)
-        sharpened = sharpen(field, mosaic, transform) if self.options.refine == "icgn" else None
+        sharpened = (sharpen(field, mosaic, placed.transform, warp=self.options.warp)
+                     if self.options.refine == "icgn" else None)
         if isinstance(sharpened, Sharpened) and sharpened.flag and sharpened.error_um > residual:
             sharpened = sharpened.flag
         if isinstance(sharpened, str):
@@ -232,7 +236,7 @@ class PaperRegistrar(Registrar):
         return self._registration(field, transform, confidence, residual, details, found,
                                   None if isinstance(sharpened, str) else sharpened)
 
-    def _registration(self, field: Field, transform: Transform, confidence: float, residual_um: float,
+    def _registration(self, field: Field, transform: Map, confidence: float, residual_um: float,
                       details: dict[str, float | str], found: Found | str, sharpened: Sharpened | None) -> Registration:
         details |= {"rotation (degrees)": round(transform.rotation_deg, 4), "scale": round(transform.scale, 6)}
         if isinstance(found, str):
@@ -264,6 +268,10 @@ def _refined(sharpened: Sharpened) -> dict[str, float | str]:
         "refinement moved (coarse px)": round(sharpened.moved_px, 4),
         "split-half error (coarse px)": round(sharpened.split_half_px, 5),
         "refined correlation": round(sharpened.correlation, 4)}
+    if sharpened.trend_px > MAX_TREND_PX:
+        details["warning"] = (
+            f"parts of the field lie up to {sharpened.trend_px:.2f} coarse px beside their place in a smooth pattern, "
+            'as a lens with distortion leaves it; set warp = "smooth" among the options of [register]')
     return details | ({"refinement flagged": sharpened.flag} if sharpened.flag else {})
 
 

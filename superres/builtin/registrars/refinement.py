@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -13,15 +14,16 @@ from superres.image import FloatArray
 from superres.registration.blend import grey_frame
 from superres.registration.blocks import BlockShifts
 from superres.registration.icgn import Refined, refine
-from superres.transform import Transform
+from superres.registration.smooth import Smooth, refine_smoothly, trend_px
+from superres.transform import Map, Transform, Warp
 
 MARGIN_PX = 24
 CROP_STEP_PX = 16
 """Crops begin at multiples of this, so that they do not depend on the last digits of where the search ended."""
 MAX_MOVE_PX = 2.0
 GOOD_SPLIT_HALF_PX, MAX_SPLIT_HALF_PX = 0.1, 0.3
-"""Beyond the first a place is flagged, and the features' one is kept where it expects to be better; beyond the second it
-is not believed.  Small fields out of focus have 0.1 to 0.2."""
+"""Beyond the first a place is flagged, and the features' one is kept where it expects to be better; beyond the second
+it is not believed.  Small fields out of focus have 0.1 to 0.2."""
 MAX_LOST_CORRELATION = 0.02
 SHARED_PX = 0.002
 """The part of the error that both halves of a field share: the median true error of the gates' clean view is 0.0033 px
@@ -31,9 +33,11 @@ where the halves say 0.0025."""
 @dataclass(frozen=True, eq=False)
 class Sharpened:
     """transform: (mirrored) field µm → mosaic µm.  frame: see Registration.  error_um: expected, RMS over the field.
-    flag: what is wrong with it in words, "" if nothing."""
+    flag: what is wrong with it in words, "" if nothing.  trend_px: how far a smooth trend in the blocks goes, in coarse
+    px: distortion.
+    """
 
-    transform: Transform
+    transform: Map
     frame: int | None
     error_um: float
     correlation: float
@@ -41,6 +45,7 @@ class Sharpened:
     split_half_px: float
     blocks: BlockShifts
     flag: str = ""
+    trend_px: float = 0.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +59,8 @@ class Scene:
     frame: int | None
 
 
-def sharpen(field: Field, mosaic: Mosaic, start: Transform, max_move_px: float = MAX_MOVE_PX) -> Sharpened | str:
+def sharpen(field: Field, mosaic: Mosaic, start: Transform, max_move_px: float = MAX_MOVE_PX,
+            warp: Literal["none", "smooth"] = "none") -> Sharpened | str:
     """Refine field µm → mosaic µm against the pixels from which the training pair will be cut.
 
     max_move_px: how far off the start can be; a refinement that went farther ran away.
@@ -70,8 +76,22 @@ def sharpen(field: Field, mosaic: Mosaic, start: Transform, max_move_px: float =
     if found is None or doubt:
         return doubt
     pixel = mosaic.pixel_size_um
-    return Sharpened(found.transform.then(scene.to_mosaic), scene.frame, float(np.hypot(found.error_px, SHARED_PX))
-                     * pixel, found.correlation, found.moved_px, found.error_px, found.blocks, _flag(found))
+    transform: Map = found.transform
+    error_px, blocks = found.error_px, found.blocks
+    if warp == "smooth" and scene.known.all():
+        smooth = refine_smoothly(field.template, field.pixel_um, scene.grey, pixel, found.transform)
+        if smooth is not None:
+            transform, error_px, blocks = smooth.warp, smooth.error_px, _beside(blocks, smooth, field.pixel_um)
+    return Sharpened(transform.then(scene.to_mosaic), scene.frame, float(np.hypot(error_px, SHARED_PX)) * pixel,
+                     found.correlation, found.moved_px, error_px, blocks, _flag(found),
+                     trend_px(blocks, field.template.shape))
+
+
+def _beside(blocks: BlockShifts, smooth: Smooth, pixel_um: float) -> BlockShifts:
+    """What blocks leave beside a warp instead of beside its similarity."""
+    bend = Warp(Transform.identity(), smooth.warp.displacement_um, smooth.warp.size_um, Transform.identity())
+    places = blocks.places_px * pixel_um
+    return BlockShifts(blocks.places_px, blocks.shifts_px - (bend.apply(places) - places) / pixel_um, blocks.errors_px)
 
 
 def scene_around(field: Field, mosaic: Mosaic, start: Transform) -> Scene | None:

@@ -1,0 +1,164 @@
+"""A smooth local warp on top of a similarity, for optics with distortion.
+
+Blocks of the field say how far their content lies beside its place; a polynomial surface through what they say,
+weighted by how much structure each has, is added to one displacement field, and the original scene is looked at anew
+through all of it: large blocks and low degrees first.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+from scipy import ndimage
+
+from superres.image import FloatArray
+from superres.registration.bands import difference_of_gaussians
+from superres.registration.blocks import BlockShifts
+from superres.resample import index_matrix
+from superres.transform import Transform, Warp
+
+BAND = difference_of_gaussians(0.8, 3.0)
+BORDER_PX = 8
+LEVELS = ((32, 2), (24, 3), (20, 4))
+"""Block side in pixels and degree of the surface; lens distortion is of third degree."""
+ROUNDS = 4
+NODES = 33
+HUBER = 1.345
+TREND_DEGREE = 3
+MIN_BLOCKS_A_TERM = 2
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Smooth:
+    """warp: field µm → scene µm.  error_px: expected RMS error over the field in field pixels, by fits to halves of the
+    blocks.  largest_px: the longest displacement beside the similarity."""
+
+    warp: Warp
+    error_px: float
+    largest_px: float
+
+
+def refine_smoothly(field: FloatArray, field_pixel_um: float, scene: FloatArray, scene_pixel_um: float,
+                    start: Transform) -> Smooth | None:
+    """Add a displacement field to a similarity field µm → scene µm that is good to a pixel.
+
+    field, scene: as for `icgn.refine`; the scene must hold the whole field.  Returns None for a field with too few
+    blocks.
+    """
+    values, down, right = (plane[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] for plane in BAND.with_gradient(field))
+    coefficients = ndimage.spline_filter(BAND.filtered(scene), 3, np.float64, mode="mirror")
+    matrix = index_matrix(start.matrix, field_pixel_um, scene_pixel_um)
+    lattice = np.asarray(np.indices(values.shape), dtype=np.float64) + BORDER_PX
+    unit = _unit(lattice[0], lattice[1], field.shape)
+    degree = LEVELS[-1][1]
+    surface = np.zeros((_terms(degree), 2))
+    error = float("inf")
+    for block_px, level_degree in LEVELS:
+        for _ in range(ROUNDS):
+            moved = _basis(*unit, degree) @ surface
+            at = lattice + np.moveaxis(moved, -1, 0)
+            places = np.tensordot(matrix[:2, :2], at, axes=1) + matrix[:2, 2][:, None, None]
+            shown = ndimage.map_coordinates(coefficients, places, order=3, mode="mirror", prefilter=False)
+            sums = _sums(values, down, right, shown, block_px)
+            centres = _unit(sums.y + BORDER_PX, sums.x + BORDER_PX, field.shape)
+            rows = _basis(*centres, level_degree)
+            if len(sums.y) < MIN_BLOCKS_A_TERM * rows.shape[1]:
+                return None
+            every = np.ones(len(sums.y), dtype=bool)
+            step = _solved(rows, sums, every)
+            surface[:len(step)] += step
+            if np.abs(rows @ step).max() < 1e-3:
+                break
+        board = (sums.row + sums.column) % 2 == 0
+        grid = _basis(*_lattice(15), level_degree)
+        apart = grid @ (_solved(rows, sums, board) - _solved(rows, sums, ~board))
+        error = 0.5 * float(np.sqrt((apart ** 2).sum(axis=-1).mean()))
+    displacement = _basis(*_lattice(NODES), degree) @ surface
+    size_um = field.shape[0] * field_pixel_um, field.shape[1] * field_pixel_um
+    warp = Warp(Transform.identity(), displacement * field_pixel_um, size_um, start)
+    return Smooth(warp, error, float(np.hypot(*np.moveaxis(displacement, -1, 0)).max()))
+
+
+def trend_px(blocks: BlockShifts, shape: tuple[int, ...]) -> float:
+    """The longest displacement of a smooth surface through what the blocks of a field leave, in field pixels.
+
+    0 where there are too few blocks to tell a trend from noise, or where it is below three of its own errors.
+    """
+    if len(blocks.places_px) < MIN_BLOCKS_A_TERM * _terms(TREND_DEGREE):
+        return 0.0
+    rows = _basis(*_unit(blocks.places_px[:, 0] - 0.5, blocks.places_px[:, 1] - 0.5, shape), TREND_DEGREE)
+    weight = 1 / np.maximum(blocks.errors_px, 1e-6)
+    for _ in range(5):
+        fit = np.linalg.lstsq(rows * weight[:, None], blocks.shifts_px * weight[:, None], rcond=None)[0]
+        off = np.hypot(*(blocks.shifts_px - rows @ fit).T) / np.maximum(blocks.errors_px, 1e-6)
+        weight = np.sqrt(1 / (1 + (off / (3 * np.median(off) + 1e-9)) ** 2)) / np.maximum(blocks.errors_px, 1e-6)
+    left = float(np.sqrt(((blocks.shifts_px - rows @ fit) ** 2).sum(axis=1).mean()))
+    longest = float(np.hypot(*(rows @ fit).T).max())
+    return longest if longest > 3 * left * np.sqrt(rows.shape[1] / len(rows)) else 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class _Sums:
+    """Normal equations of the shifts of blocks: places in pixels of the inner part, (n, 2, 2), (n, 2)."""
+
+    row: npt.NDArray[np.int64]
+    column: npt.NDArray[np.int64]
+    y: Values
+    x: Values
+    hessians: Values
+    gradients: Values
+
+
+def _sums(values: Values, down: Values, right: Values, shown: Values, block_px: int) -> _Sums:
+    gain = float(np.vdot(values, shown)) / max(float(np.vdot(values, values)), 1e-30)
+    residual = shown / max(gain, 0.1) - values
+    noise = 1.4826 * float(np.median(np.abs(residual))) + 1e-12
+    weight = np.minimum(1.0, HUBER * noise / np.maximum(np.abs(residual), 1e-30))
+    height, width = values.shape
+    top, left = (np.linspace(0, length, max(2, round(length / block_px)) + 1).astype(int) for length in (height, width))
+
+    def summed(plane: Values) -> Values:
+        return np.asarray(np.add.reduceat(np.add.reduceat(plane, top[:-1], axis=0), left[:-1], axis=1)).ravel()
+
+    yy, yx, xx = summed(weight * down * down), summed(weight * down * right), summed(weight * right * right)
+    hessians = np.stack([np.stack([yy, yx], -1), np.stack([yx, xx], -1)], -2)
+    # Content that lies s beside its place leaves the residual −s·gradient.
+    gradients = -np.stack([summed(weight * down * residual), summed(weight * right * residual)], -1)
+    rows, columns = (axis.ravel() for axis in np.indices((len(top) - 1, len(left) - 1)))
+    return _Sums(rows, columns, ((top[1:] + top[:-1] - 1) / 2)[rows], ((left[1:] + left[:-1] - 1) / 2)[columns],
+                 hessians, gradients)
+
+
+def _solved(rows: Values, sums: _Sums, chosen: npt.NDArray[np.bool_]) -> Values:
+    """(terms, 2) of the surface that fits the chosen blocks best."""
+    b, h, g = rows[chosen], sums.hessians[chosen], sums.gradients[chosen]
+    terms = b.shape[1]
+    normal = np.einsum("ni,nj,nab->iajb", b, b, h).reshape(2 * terms, 2 * terms)
+    right = np.einsum("ni,na->ia", b, g).ravel()
+    return np.asarray(np.linalg.solve(normal + 1e-9 * np.trace(normal) * np.eye(2 * terms), right)).reshape(terms, 2)
+
+
+def _unit(y: Values, x: Values, shape: tuple[int, ...]) -> tuple[Values, Values]:
+    """Index places as −1 … 1 from one outer edge of the field to the other."""
+    return (y + 0.5) / shape[0] * 2 - 1, (x + 0.5) / shape[1] * 2 - 1
+
+
+def _lattice(count: int) -> tuple[Values, Values]:
+    y, x = np.meshgrid(np.linspace(-1, 1, count), np.linspace(-1, 1, count), indexing="ij")
+    return y, x
+
+
+def _terms(degree: int) -> int:
+    return (degree + 1) * (degree + 2) // 2
+
+
+def _basis(y: Values, x: Values, degree: int) -> Values:
+    """(..., terms): products of Legendre polynomials up to a total degree, lower degrees first."""
+    legendre = np.polynomial.legendre.legvander
+    rows, columns = legendre(y, degree), legendre(x, degree)
+    return np.stack([rows[..., i] * columns[..., total - i] for total in range(degree + 1)
+                     for i in range(total + 1)], axis=-1)
