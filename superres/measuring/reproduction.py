@@ -63,7 +63,9 @@ def reproduce(item: Item, subject: Subject, events: Events) -> Page:
     """
     makers = {"S1": _s1, "S2": _s2, "S3": _s3, "S4": _s4, "figure-S4": _figure_s4, "figure-S6": _figure_s6,
               "figure-S7": _figure_s7, "figure-S9": _figure_s9}
-    return makers[item](subject, events)
+    page = makers[item](subject, events)
+    label = item.replace("figure-", "Fig. ") if item.startswith("figure-") else f"Table {item}"
+    return replace(page, title=f"{label}: {page.title}")
 
 
 def _s1(subject: Subject, events: Events) -> Page:
@@ -75,7 +77,7 @@ def _s1(subject: Subject, events: Events) -> Page:
         beside = score.baseline or 0.0
         rows.append([subject.name, specimen, str(score.n), f"{beside:.3f}", f"{score.value:.3f}",
                      f"{score.value - beside:+.3f}"])
-    page = evaluation_page("Table S1: structural similarity", found, subject.acquisition)
+    page = evaluation_page("structural similarity", found, subject.acquisition)
     table = Table(["whose", "tissue", "images", "bicubic", "network", "gain"], rows, words=3)
     return _page(subject, page, Section("SSIM, paper and ours", table=table))
 
@@ -94,7 +96,7 @@ def _s2(subject: Subject, events: Events) -> Page:
                  f"{facts.get('steps', '–')} steps of {settings.get('batch_size', '–')}"])
     table = Table(["whose", "trained on", "patches", "epochs", "time", "hardware or steps"], rows, words=2)
     headline = f"{subject.name}: {facts.get('steps', '?')} steps; the paper's lung network took 93,870."
-    return _page(subject, Page("Table S2: training", headline, []), Section("Training, paper and ours", table=table))
+    return _page(subject, Page("training", headline, []), Section("Training, paper and ours", table=table))
 
 
 def _s3(subject: Subject, events: Events) -> Page:
@@ -108,7 +110,7 @@ def _s3(subject: Subject, events: Events) -> Page:
         rows.append([f"{side} × {side}", f"{seconds[1]:.3f}", f"{seconds[2]:.3f}" if 2 in seconds else "not run",
                      f"{known.once:.3f}" if known else "–", f"{known.twice:.3f}" if known else "–"])
     table = Table(["input (px)", "ours, once", "ours, twice", "paper, once", "paper, twice"], rows)
-    return _page(subject, Page("Table S3: seconds an image", f"{rows[-1][0]} px: {rows[-1][1]} s; the paper's GTX 1080 "
+    return _page(subject, Page("seconds an image", f"{rows[-1][0]} px: {rows[-1][1]} s; the paper's GTX 1080 "
                                f"{rows[-1][3]} s.", []),
                  Section("Run times", [f"Ours: {subject.engine.describe()}; best of {subject.repeats}. The paper: one "
                                        "GTX 1080 of 2016, TensorFlow 0.12, mean of 5 over 100 images. “Twice” is "
@@ -132,7 +134,7 @@ def _s4(subject: Subject, events: Events) -> Page:
     known = {Element.at(48 + number).label: row[1:] for number, row in enumerate(paper.TABLE_S4)}  # from group 8 on
     rows = [[*row, *(f"{value:.3f}" for value in known[row[0]])] if row[0] in known else [*row, "–", "–"]
             for row in ours.rows]
-    page = replace(page, title="Table S4: contrast of a resolution target",
+    page = replace(page, title="contrast of a resolution target",
                    sections=[each for each in page.sections if each.title != "By element"])
     table = Table([*ours.head, "paper, 100×/1.4NA", "paper, output"], rows)
     return _page(subject, page, Section("Contrast, paper and ours", [
@@ -149,7 +151,7 @@ def _figure_s4(subject: Subject, events: Events) -> Page:
     rows = read_history(path)
     view = TrainingView(tuple((row.epoch, row.training_loss) for row in rows),
                         tuple((row.epoch, row.validation_loss) for row in rows if np.isfinite(row.validation_loss)))
-    return _page(subject, Page("Fig. S4: losses", f"{rows[-1].epoch:.4g} epochs; the paper's lung network: 630.", []),
+    return _page(subject, Page("losses", f"{rows[-1].epoch:.4g} epochs; the paper's lung network: 630.", []),
                  Section("Training and validation loss", svg=loss_curves(view)))
 
 
@@ -167,7 +169,7 @@ def _figure_s6(subject: Subject, events: Events) -> Page:
 
 def _figure_s7(subject: Subject, events: Events) -> Page:
     found = score_weights(subject.engine, subject.acquisition, [DifferenceMapEvaluator()], events)
-    return _page(subject, evaluation_page("Fig. S7: difference maps, 0–100 %", found, subject.acquisition))
+    return _page(subject, evaluation_page("difference maps, 0–100 %", found, subject.acquisition))
 
 
 def _figure_s9(subject: Subject, events: Events) -> Page:

@@ -101,24 +101,27 @@ def resolution_csv(results: Sequence[ResolutionResult]) -> str:
 
 def resolution_page(results: Sequence[ResolutionResult], optics: Optics | None) -> Page:
     measured = [result for result in results if result.correlation is not None]
-    rows = [[result.name, f"{result.pixel_size_um:.4g}",
-             f"{result.limit_um:.3f}" if result.limit_um else
-             ("refused" if result.correlation is None else "beyond what the split can tell"),
-             f"{noise_floor_of(result):.2g}"] for result in results]
+    rows = [[result.name, f"{result.pixel_size_um:.4g}", *_limits(result)] for result in results]
     refused = [f"{result.name} is refused: {result.refused}" for result in results if result.correlation is None]
     sections = [Section("Numbers", [AT_MOST], warnings=refused, table=Table(
-        ["image", "pixel (µm)", "noise-limited period (µm)", "power at the last ring (µm²)"], rows))]
+        ["image", "pixel (µm)", "period at 1/7 (µm)", "at ½ bit", "at 1/2"], rows))]
     if measured:
-        sections.append(Section("Ring correlation", ["Threshold 1/7, first of three successive rings below it. One "
-                                                     "image alone is judged up to half of its Nyquist frequency."],
+        sections.append(Section("Ring correlation", ["First of three successive rings below a threshold; 1/7 is drawn. "
+                                                     "One image alone is judged up to half of its Nyquist frequency."],
                                 svg=correlation_curves(measured, optics)))
     sections.append(Section("Power spectra", ["Mean over rings, per area of the object, so that images of different "
                                               "pixels lie upon each other."], svg=spectrum_curves(results, optics)))
     return Page("Resolution without a target", _headline(results), sections, subtitle="Fourier ring correlation")
 
 
-def noise_floor_of(result: ResolutionResult) -> float:
-    return float(power_per_area(result.spectrum, result.pixel_size_um)[-1])
+def _limits(result: ResolutionResult) -> list[str]:
+    """Periods at the usual thresholds, the most daring first."""
+    found = result.correlation
+    if found is None:
+        return ["refused", "", ""]
+    limits = [found.limit_at(threshold) for threshold in (found.threshold, found.half_bit(), 0.5)]
+    return [f"{result.pixel_size_um / limit:.3f}" if limit else
+            f"below {result.pixel_size_um / found.frequency[-1]:.3f}" for limit in limits]
 
 
 def camera_noise_um2(image: Image) -> float:

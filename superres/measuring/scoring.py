@@ -19,12 +19,12 @@ from superres.builtin.sources.simulate import SimulateSource
 from superres.engine import Engine
 from superres.errors import SourceError
 from superres.events import Events, Progress
-from superres.image import FloatArray, Image, from_unit
+from superres.image import Array, FloatArray, Image, from_unit
 from superres.io.images import IMAGE_SUFFIXES
 from superres.measuring.drift import brought_back
 from superres.optics import Optics
 from superres.report.data import ImageScores
-from superres.report.fields import to_uint8
+from superres.report.fields import WINDOW_PX, to_uint8
 from superres.report.pages import Page, Section, Table
 from superres.resample import bicubic
 from superres.stages.evaluate import Evaluation, evaluate
@@ -109,12 +109,19 @@ def evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisition
                 Section("By field", table=_field_table(evaluation.images, names)),
                 *([Section("Notes", evaluation.notes)] if evaluation.notes else [])]
     sections += [Section(f"{field.name}: {field.place}", [f"Shown: {field.window}."], pictures=[
-        *(Picture(layer.title, "", layer.pixels) for layer in field.layers), *field.pictures])
+        *(Picture(layer.title, "", _enlarged(layer.pixels) if layer.pixelated else layer.pixels)
+          for layer in field.layers), *field.pictures])
         for field in evaluation.fields[:4]]
     first = evaluation.summary[0] if evaluation.summary else None
     headline = "Nothing could be scored." if first is None else (
         f"{first.name} {first.value:.3f}" + (f", bicubic {first.baseline:.3f}" if first.baseline is not None else ""))
     return Page(title, headline + ".", sections)
+
+
+def _enlarged(pixels: Array) -> Array:
+    """Coarse pixels as squares, to about the size of the fine layers."""
+    repeat = max(1, WINDOW_PX // max(pixels.shape[:2]))
+    return np.repeat(np.repeat(pixels, repeat, axis=0), repeat, axis=1)
 
 
 def _field_table(images: Sequence[ImageScores], names: Sequence[str]) -> Table:
@@ -160,11 +167,14 @@ def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events
     outputs = {name: [as_stored(super_resolved(engine, middle.coarse.rgb()), middle.coarse) for middle in middles]
                for name, engine in engines.items()}
     chains: dict[tuple[str, str], float] = {}
+    chained: list[Picture] = []
     for first in engines:
         for second, engine in engines.items():
             events.raise_if_cancelled()
-            back = [brought_back(super_resolved(engine, output), 1 / Fraction(engine.geometry.scale), output.shape)
-                    for output in outputs[first]]
+            twice = [super_resolved(engine, output) for output in outputs[first]]
+            chained.append(Picture(f"{specimens[0]}: {first}, then {second}", "", to_uint8(twice[0])))
+            back = [brought_back(each, 1 / Fraction(engine.geometry.scale), output.shape)
+                    for each, output in zip(twice, outputs[first], strict=True)]
             chains[first, second] = float(np.mean([
                 SsimEvaluator().measure(np.clip(image, 0, 1), np.clip(middle.fine.rgb(), 0, 1))[0]
                 for image, middle in zip(back, middles, strict=True)]))
@@ -174,7 +184,7 @@ def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events
         shown = [("bicubic", bicubic(middle.coarse.rgb(), next(iter(engines.values())).geometry.scale)), *shown,
                  ("truth", middle.fine.rgb())]
         pictures += [Picture(f"{specimens[number]}: {label}", "", to_uint8(image)) for label, image in shown]
-    return CrossTissue(tuple(engines), specimens, ssim, beside, chains, tuple(pictures))
+    return CrossTissue(tuple(engines), specimens, ssim, beside, chains, (*pictures, *chained))
 
 
 def cross_tissue_page(found: CrossTissue, acquisition: Acquisition) -> Page:

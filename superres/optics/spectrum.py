@@ -35,12 +35,29 @@ class RadialSpectrum:
 @dataclass(frozen=True, eq=False)
 class RingCorrelation:
     """frequency: cycles per pixel of the image as it was given.  correlation: mean of three neighbouring rings.
-    limit: first of three successive rings below the threshold, None if there is none below the highest frequency."""
+    coefficients: independent ones in each ring.  threshold: of `limit`."""
 
     frequency: Reals
     correlation: Reals
+    coefficients: Reals
     threshold: float
-    limit: float | None
+
+    @property
+    def limit(self) -> float | None:
+        return self.limit_at(self.threshold)
+
+    def limit_at(self, threshold: float | Reals) -> float | None:
+        """First of three successive rings below a threshold (one for all, or one a ring), in cycles/px; None if there
+        is none up to the highest frequency."""
+        below = self.correlation < threshold
+        runs = np.flatnonzero(np.convolve(below, np.ones(SUCCESSIVE_RINGS), "valid") >= SUCCESSIVE_RINGS - 0.5)
+        return float(self.frequency[runs[0]]) if len(runs) else None
+
+    def half_bit(self) -> Reals:
+        """The ½-bit threshold of every ring: van Heel & Schatz, J. Struct. Biol. 151, 250 (2005),
+        doi:10.1016/j.jsb.2005.05.009."""
+        root = np.sqrt(np.maximum(self.coefficients, 1.0))
+        return np.asarray((0.2071 + 1.9102 / root) / (1.2071 + 0.9102 / root))
 
 
 def radial_spectrum(plane: Plane) -> RadialSpectrum:
@@ -165,9 +182,9 @@ def _correlate(a: npt.NDArray[np.complexfloating], b: npt.NDArray[np.complexfloa
     ratio = shared[used] / np.sqrt(np.maximum(power_a[used] * power_b[used], 1e-300))
     smooth = ndimage.uniform_filter1d(ratio, 3, mode="nearest")
     frequency = np.arange(count)[used] / min(shape) / pixels_per_sample
-    below = smooth < threshold
-    runs = np.flatnonzero(np.convolve(below, np.ones(SUCCESSIVE_RINGS), "valid") >= SUCCESSIVE_RINGS - 0.5)
-    return RingCorrelation(frequency, smooth, threshold, float(frequency[runs[0]]) if len(runs) else None)
+    # A real image has half as many independent coefficients as its plane of them.
+    numbers = np.bincount(rings.ravel(), weight, count)[used] / 2
+    return RingCorrelation(frequency, smooth, numbers, threshold)
 
 
 def _hann(shape: Sequence[int]) -> Reals:

@@ -52,6 +52,17 @@ def test_the_half_pixel_between_the_halves_is_taken_back(rng):
     assert taken_back.correlation[ring].mean() > 0.95
 
 
+def test_stricter_thresholds_give_coarser_limits_and_the_half_bit_falls_to_its_asymptote(rng):
+    clean = band_limited("camera", 0.3)
+    first, second = (clean + rng.normal(0, 0.05, clean.shape) for _ in range(2))
+    found = fourier_ring_correlation(first, second)
+    assert found.limit_at(0.5) < found.limit_at(found.half_bit()) <= found.limit_at(1 / 7) == found.limit
+    # it falls towards 0.2071/1.2071 = 0.172; at 804 coefficients it has come to 0.222
+    assert found.half_bit()[-1] == pytest.approx(0.222, abs=0.002) and found.half_bit()[0] > 0.5
+    # a ring of radius r in a plane has 2πr coefficients, half of them independent
+    assert found.coefficients[100] == pytest.approx(np.pi * 101, rel=0.03)
+
+
 def test_white_noise_has_its_variance_at_every_frequency(rng):
     for shape in ((128, 128), (96, 200)):
         spectrum = radial_spectrum(rng.normal(0.5, 0.02, shape))

@@ -1,0 +1,34 @@
+"""Pages of measurements: safe, whole, and the same as the table in a terminal."""
+
+import re
+
+import numpy as np
+
+from superres.api import Picture
+from superres.report.pages import Page, Section, Table, render_page, write_page
+
+EVIL = "<script>alert(1)</script> & \"quotes\""
+
+
+def page():
+    return Page(EVIL, "one sentence", [
+        Section("numbers", [EVIL], table=Table(["name", "value"], [["a", "1.5"], ["longer", "−2"]]), warnings=[EVIL]),
+        Section("pictures", pictures=[Picture(EVIL, "what is seen", np.zeros((8, 9, 3), np.uint8))], svg="<svg></svg>"),
+    ])
+
+
+def test_strings_are_escaped_and_nothing_is_loaded():
+    text = render_page(page())
+    assert "<script" not in text and text.count("&lt;script&gt;") >= 4
+    assert "<svg></svg>" in text
+    assert not re.search(r"""(?:src|href)=["'](?!data:)""", text) and "url(" not in text
+
+
+def test_the_same_page_is_the_same_file(tmp_path):
+    write_page(page(), tmp_path / "a.html")
+    write_page(page(), tmp_path / "b.html")
+    assert (tmp_path / "a.html").read_bytes() == (tmp_path / "b.html").read_bytes()
+
+
+def test_tables_line_up_in_a_terminal():
+    assert list(page().sections[0].table.as_text()) == ["name    value", "a         1.5", "longer     −2"]
