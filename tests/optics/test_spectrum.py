@@ -59,8 +59,8 @@ def test_stricter_thresholds_give_coarser_limits_and_the_half_bit_falls_to_its_a
     assert found.limit_at(0.5) < found.limit_at(found.half_bit()) <= found.limit_at(1 / 7) == found.limit
     # it falls towards 0.2071/1.2071 = 0.172; at 804 coefficients it has come to 0.222
     assert found.half_bit()[-1] == pytest.approx(0.222, abs=0.002) and found.half_bit()[0] > 0.5
-    # a ring of radius r in a plane has 2πr coefficients, half of them independent
-    assert found.coefficients[100] == pytest.approx(np.pi * 101, rel=0.03)
+    # a ring of radius r has 2πr coefficients, half of them independent; single rings scatter by 6 %
+    assert found.coefficients[50:150].mean() == pytest.approx(np.pi * np.arange(51, 151).mean(), rel=0.01)
 
 
 def test_white_noise_has_its_variance_at_every_frequency(rng):
