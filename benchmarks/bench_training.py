@@ -1,4 +1,7 @@
-"""A few training steps against a plain PyTorch loop: DataLoader, NCHW, Adam as it comes."""
+"""A few training steps against a plain PyTorch loop: DataLoader, NCHW, Adam as it comes.
+
+Predicted when the compiled convolutions came: 0.47 of the time (their three products take 0.42 to 0.5 of oneDNN's).
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ import numpy as np
 import torch
 from torch.utils.data import DataLoader, TensorDataset
 
+from superres import native
 from superres.api.source import Pair
 from superres.builtin.losses.mse import MseLoss
 from superres.builtin.models.rivenson2017 import Rivenson2017Model
@@ -23,7 +27,7 @@ from superres.training.patches import cut_patches
 
 def test_steps_beside_a_plain_loop(versus: Callable[..., Any], measuring: bool, rng: np.random.Generator,
                                    tmp_path: Path) -> None:
-    patch_px, batch_size, steps = (40, 16, 6) if measuring else (12, 2, 2)
+    patch_px, batch_size, steps = (40, 16, 8) if measuring else (12, 2, 2)
     side = 4 * patch_px
     pair = Pair("speckle", "seed 7", Image(rng.integers(0, 256, (side, side, 3)).astype(np.uint8), 0.185),
                 Image(rng.integers(0, 256, (side * 5 // 2, side * 5 // 2, 3)).astype(np.uint8), 0.074))
@@ -56,5 +60,9 @@ def test_steps_beside_a_plain_loop(versus: Callable[..., Any], measuring: bool, 
 
     outcome = versus(ours, plain_loop, reference_name="DataLoader, NCHW, torch.optim.Adam",
                      output_megapixels=steps * batch_size * (patch_px * 2.5) ** 2 / 1e6, rounds=5)
+    if measuring:
+        outcome.facts["patches_per_s"] = outcome.facts["megapixels_per_s"] * 1e6 / (patch_px * 2.5) ** 2
+        if native.winograd() is not None:
+            assert outcome.facts["ratio"] < 1 / 1.5, "the project's bar: 1.5 times the patches per second"
     # Uniform noise as truth and a network near 0 at its start: both losses are near the truth's mean square, 1/3.
     assert abs(outcome.candidate - 1 / 3) < 0.1 and abs(outcome.reference - 1 / 3) < 0.1

@@ -86,7 +86,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="What each option of [train] buys on real tissue.")
     parser.add_argument("output", type=Path, nargs="?", default=Path(__file__).parent / "studies/training-options.json")
     parser.add_argument("--seeds", type=int, default=3)
-    parser.add_argument("--only", nargs="*", help="names of options; those of an earlier result are kept")
+    parser.add_argument("--only", nargs="*", choices=list(OPTIONS),
+                        help="these, in this order; default: those that the output lacks")
     arguments = parser.parse_args()
     data = tissue.kept("options", images)
     bicubic = tissue.scores_of(None, data["test"])
@@ -99,9 +100,8 @@ def main() -> None:
         "budget": BASE, "seeds": arguments.seeds,
         "bicubic": {"ssim": tissue.mean(bicubic, "ssim"), "psnr": tissue.mean(bicubic, "psnr")},
         "options": earlier["options"]}
-    for name, options in OPTIONS.items():
-        if name not in (arguments.only or OPTIONS) or (arguments.only is None and name in earlier["options"]):
-            continue
+    for name in arguments.only or [each for each in OPTIONS if each not in earlier["options"]]:
+        options = OPTIONS[name]
         runs = []
         for seed in range(1, arguments.seeds + 1):
             with tempfile.TemporaryDirectory() as folder:

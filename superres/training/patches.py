@@ -7,7 +7,7 @@ makes a resumed run equal to an uninterrupted one.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -148,17 +148,23 @@ def grid_offsets(length_px: int, patch_px: int, stride_px: int, multiple: int) -
     return tuple(sorted({*range(0, last + 1, stride_px), last}))
 
 
-def patch_order(count: int, batch_size: int, step: int, seed: int) -> npt.NDArray[np.int64]:
+def patch_order(count: int, batch_size: int, step: int, seed: int,
+                shuffled: Callable[[int, int, int], npt.NDArray[np.int64]] | None = None) -> npt.NDArray[np.int64]:
     """The patches of a step (0, 1, …): the next batch_size of an endless sequence of shuffled epochs.
 
-    Every batch is full; one that reaches over the end of an epoch goes on with the next.
+    Every batch is full; one that reaches over the end of an epoch goes on with the next.  shuffled: `epoch_order`, or
+    something that gives the same faster.
     """
     positions = np.arange(step * batch_size, (step + 1) * batch_size)
     epochs = positions // count
-    order = {epoch: np.random.default_rng([seed, _ORDER, epoch]).permutation(count)
-             for epoch in np.unique(epochs).tolist()}
+    order = {epoch: (shuffled or epoch_order)(count, seed, epoch) for epoch in np.unique(epochs).tolist()}
     chosen = [order[epoch][position % count] for epoch, position in zip(epochs.tolist(), positions, strict=True)]
     return np.array(chosen, dtype=np.int64)
+
+
+def epoch_order(count: int, seed: int, epoch: int) -> npt.NDArray[np.int64]:
+    """All patches, shuffled."""
+    return np.random.default_rng([seed, _ORDER, epoch]).permutation(count)
 
 
 def random_changes(augment: Augment, batch_size: int, step: int, seed: int) -> list[Change] | None:
