@@ -52,7 +52,8 @@ void bind_winograd(py::module_ &module) {
              "Whether this build and this processor have the convolutions of superres/winograd.h.");
   module.def("winograd_forward", &forward, unlocked(), py::arg("sizes"), py::arg("x"), py::arg("w"),
              py::arg("strides"), py::arg("bias"), py::arg("y"), py::arg("threads"),
-             "sizes: (n, h, w, inputs, outputs); the others are addresses of float32 (bias may be 0) and the weights' strides.");
+             "sizes: (n, h, w, inputs, outputs); strides: of the weights; the others are addresses of float32, bias may "
+             "be 0.");
   module.def("winograd_input_gradient", &input_gradient, unlocked(), py::arg("sizes"), py::arg("gy"), py::arg("w"),
              py::arg("strides"), py::arg("gx"), py::arg("threads"));
   module.def("winograd_weight_gradient", &weight_gradient, unlocked(), py::arg("sizes"), py::arg("x"), py::arg("gy"),

@@ -4,7 +4,6 @@
 #ifdef SUPERRES_WINOGRAD
 #include "winograd_avx2.h"
 #include <new>
-#include <system_error>
 
 namespace {
 
@@ -15,8 +14,6 @@ template <typename Work> int guarded(const Work &work) {
     work();
     return 0;
   } catch (const std::bad_alloc &) {
-    return 2;
-  } catch (const std::system_error &) { // no thread was to be had
     return 2;
   }
 }

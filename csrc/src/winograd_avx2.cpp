@@ -13,6 +13,7 @@
 #include <cstring>
 #include <memory>
 #include <new>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -233,11 +234,18 @@ void scatter(const float *m, ptrdiff_t step, const Grid &g, ptrdiff_t channels, 
 // work(thread, first block, last block): contiguous parts of `blocks`, always the same for the same number of threads.
 template <typename Work> void share(ptrdiff_t blocks, int threads, const Work &work) {
   const ptrdiff_t parts = std::max<ptrdiff_t>(1, std::min<ptrdiff_t>(threads, blocks));
+  const auto part_of = [&](ptrdiff_t part) { work(part, blocks * part / parts, blocks * (part + 1) / parts); };
   std::vector<std::thread> others;
   others.reserve(static_cast<size_t>(parts));
-  for (ptrdiff_t part = 1; part < parts; ++part)
-    others.emplace_back([&, part] { work(part, blocks * part / parts, blocks * (part + 1) / parts); });
-  work(0, 0, blocks / parts);
+  ptrdiff_t started = 1;
+  try {
+    for (; started < parts; ++started)
+      others.emplace_back(part_of, started);
+  } catch (const std::system_error &) { // no more threads are to be had: this one does the other parts as well
+  }
+  part_of(0);
+  for (ptrdiff_t part = started; part < parts; ++part)
+    part_of(part);
   for (auto &other : others)
     other.join();
 }
