@@ -136,9 +136,11 @@ def target_table(results: Sequence[TargetResult]) -> Table:
             limited = any(row.measured.sampling_limited for row in some)
             cells.append(f"{contrast:.3f}" + ("°" if limited else ""))
         label = element.label if absolute else f"+{element.label}"
-        frequency = f"{element.frequency_cycles_per_mm:.1f}" if absolute else "–"
+        frequency = f"{element.frequency_cycles_per_mm:.1f}" if absolute else next(
+            f"{row.frequency_cycles_per_px:.4f}" for result in results for row in result.rows
+            if row.pattern.element == element)
         rows.append([label, frequency, *cells])
-    return Table(["element", "cycles/mm", *(result.name for result in results)], rows)
+    return Table(["element", "cycles/mm" if absolute else "cycles/px", *(result.name for result in results)], rows)
 
 
 def target_page(results: Sequence[TargetResult], optics: Optics | None, with_paper: bool = True) -> Page:
@@ -175,10 +177,12 @@ def edge_page(results: Sequence[EdgeResult], optics: Optics | None) -> Page:
                      _or_dash(half / per_um if half and per_um else None, "{:.2f}"), _or_dash(tenth, "{:.3f}"),
                      _or_dash(tenth / per_um if tenth and per_um else None, "{:.2f}"),
                      f"{result.transfer.dark:.3f}–{result.transfer.bright:.3f}"])
+    headline = "; ".join(
+        f"{row[0]}: above half contrast up to 0.5 cycles/px" if row[2] == "–" else
+        f"{row[0]}: half contrast at {row[2]} cycles/px" + (f" ({row[3]} cycles/µm)" if row[3] != "–" else "")
+        for row in rows)
     return Page(
-        "Transfer across an edge", "; ".join(
-            f"{row[0]}: half contrast at {row[2]} cycles/px" + (f" ({row[3]} cycles/µm)" if row[3] != "–" else "")
-            for row in rows), subtitle="slanted edge, ISO 12233",
+        "Transfer across an edge", f"{headline}.", subtitle="slanted edge, ISO 12233",
         sections=[
             Section("Transfer against frequency", [
                 "The camera's pixel is part of the curve; what the computation itself does (bins, difference) is "
