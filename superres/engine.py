@@ -24,10 +24,6 @@ from superres.inference.load import model_of, network_of
 from superres.inference.pixels import ArrayPixels, Uint8Pixels
 from superres.io.weights import Weights, read_weights
 
-DEFAULT_TILE_PX = 384
-"""Of 128 … 512 the one with the least CPU time for the paper's network: small tiles compute halo, large ones leave the
-cache."""
-
 
 @dataclass(frozen=True)
 class EngineDescription:
@@ -68,14 +64,14 @@ class Engine:
 
     @classmethod
     def load(cls, path: str | Path, device: str = "auto", engine: EngineName = "auto", precision: Precision = "exact",
-             catalog: Catalog | None = None, tile_px: int = DEFAULT_TILE_PX) -> Engine:
+             catalog: Catalog | None = None, tile_px: int | None = None) -> Engine:
         """Read a weights file and prepare its network.
 
         device: "auto", "cpu", "cuda" or "cuda:N".  engine: "torch"; "native", libsuperres; "openvino", the extra of
         that name; or "auto", the fastest one that is installed (docs/engine.md has the measurements).  precision:
         "exact" is float32 on a CPU, and float16 storage with float32 sums on a GPU; "fast" is bfloat16 on a CPU.
         catalog: where the model plug-in is looked up; None for everything that is installed.  tile_px: side of a tile's
-        core in input pixels.
+        core in input pixels; None for what suits the engine.
         Raises WeightsError (missing, damaged or mismatched file), EngineError (an engine, device or precision that
         cannot run here: nothing else is taken in its place).
         """
@@ -84,16 +80,17 @@ class Engine:
     @classmethod
     def from_weights(cls, weights: Weights, device: str = "auto", engine: EngineName = "auto",
                      precision: Precision = "exact", catalog: Catalog | None = None,
-                     tile_px: int = DEFAULT_TILE_PX) -> Engine:
+                     tile_px: int | None = None) -> Engine:
         """The same from weights in memory, which are copied."""
         check_names(engine, precision)
-        if tile_px < 1:
+        if tile_px is not None and tile_px < 1:
             raise EngineError(f"tile_px is {tile_px}; expected at least 1")
         place = resolve_device(device)
         model = model_of(weights, catalog if catalog is not None else Catalog.discover())
         arranged = arrange(model, network_of(model, weights.tensors), place, engine, precision)
         chosen = "asked for" if device != "auto" else \
             "chosen, as torch sees a GPU" if place.type == "cuda" else "chosen, as torch sees no GPU"
+        tile_px = tile_px if tile_px is not None else arranged.tile_px
         tiled = model.geometry.halo_px is not None
         description = EngineDescription(
             model=weights.plugin, parameters=weights.parameters, scale=str(model.geometry.scale),

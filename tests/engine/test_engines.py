@@ -87,6 +87,13 @@ def test_auto_takes_the_fastest_installed_engine_and_says_so(monkeypatch):
     assert described.engine == "torch" and "OpenVINO, which is faster, is not installed" in described.why
 
 
+def test_tiles_are_as_large_as_suits_the_engine():
+    """OpenVINO's time per pixel does not grow with the tile, PyTorch's does."""
+    assert load("torch", tile_px=None).describe().tile_px == 384
+    assert load("openvino", tile_px=None).describe().tile_px == 704
+    assert load("openvino", tile_px=100).describe().tile_px == 100
+
+
 def test_a_model_without_a_native_form_runs_in_torch():
     from dataclasses import asdict, replace
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shutil
 import subprocess
@@ -76,6 +77,18 @@ def test_cuda_that_is_asked_for_and_missing_is_an_error(tmp_path):
                            "-DSUPERRES_CUDA=ON", "-DCMAKE_CUDA_COMPILER=/nowhere/nvcc"],
                           capture_output=True, text=True, check=False)
     assert done.returncode != 0 and "nvcc" in done.stderr
+
+
+def test_the_environment_decides_for_pip(tmp_path):
+    """A build that the environment asks to be without CUDA is, nvcc or not; a wish that is none is refused."""
+    command = [builds.tool("cmake"), "-S", builds.ROOT, "-B", tmp_path, "-DSUPERRES_PYTHON=OFF"]
+    done = subprocess.run(command, capture_output=True, text=True, check=False,
+                          env={**os.environ, "SUPERRES_CUDA": "MAYBE"})
+    assert done.returncode != 0 and "SUPERRES_CUDA is 'MAYBE'; expected AUTO, ON or OFF" in done.stderr
+    shutil.rmtree(tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, check=True,
+                          env={**os.environ, "SUPERRES_CUDA": "OFF"})
+    assert "without kernels for GPUs (SUPERRES_CUDA=OFF)" in done.stdout
 
 
 @pytest.fixture(scope="module")
