@@ -30,18 +30,21 @@ class Scan:
 
 
 def slide(data: Path, side_px: int, rng: np.random.Generator) -> npt.NDArray[np.uint8]:
-    """(side, side) grey: random crops of training tissue, each turned and mirrored at random, so that none comes
-    twice."""
-    pictures = [stretch(read_image(data / "train" / name, pixel_size_um=1.0).grey()) for name in TISSUES]
-    pictures = [picture for picture in pictures if min(picture.shape) > PATCH_PX]
+    """(side, side) grey: pieces of training tissue in random order, each piece at most once in each of its eight
+    orientations, so that no field fits twice."""
+    pieces = []
+    for name in TISSUES:
+        picture = stretch(read_image(data / "train" / name, pixel_size_um=1.0).grey())
+        pieces += [picture[top:top + PATCH_PX, left:left + PATCH_PX]
+                   for top in range(0, picture.shape[0] - PATCH_PX + 1, PATCH_PX)
+                   for left in range(0, picture.shape[1] - PATCH_PX + 1, PATCH_PX)]
+    order = iter(rng.permutation(8 * len(pieces)).tolist())
     result = np.zeros((side_px, side_px), dtype=np.uint8)
-    weights = np.array([picture.size for picture in pictures], dtype=float)
     for top in range(0, side_px, PATCH_PX):
         for left in range(0, side_px, PATCH_PX):
-            picture = pictures[rng.choice(len(pictures), p=weights / weights.sum())]
-            y, x = (int(rng.integers(0, length - PATCH_PX)) for length in picture.shape)
-            patch = np.rot90(picture[y:y + PATCH_PX, x:x + PATCH_PX], int(rng.integers(4)))
-            patch = patch[:, ::-1] if rng.integers(2) else patch
+            piece, orientation = divmod(next(order), 8)
+            patch = np.rot90(pieces[piece], orientation % 4)
+            patch = patch[:, ::-1] if orientation >= 4 else patch
             target = result[top:top + PATCH_PX, left:left + PATCH_PX]
             target[:] = patch[:target.shape[0], :target.shape[1]]
     return cv2.GaussianBlur(result, (0, 0), 0.7)

@@ -96,6 +96,8 @@ def test_every_superres_command_of_the_readme_runs(desk, command):
     if words[0] == "run":
         words += REDUCED if "quickstart" in words[1] else REDUCED[:6]
         words += ["--set", "run.output=runs/reduced-" + Path(words[1]).parent.name]
+    if words[0] == "register":
+        words += ["--out", "runs/registered"]
     if words[0] == "simulate":
         words += REDUCED[6:]
     superres(desk, *words)

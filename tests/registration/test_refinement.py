@@ -8,7 +8,13 @@ from fractions import Fraction
 import numpy as np
 import pytest
 
-from superres.image import FloatArray
+from superres.api import Mosaic
+from superres.builtin.registrars import paper
+from superres.builtin.registrars.fields import Field, prepare
+from superres.builtin.registrars.paper import PaperRegistrar
+from superres.builtin.registrars.refinement import Sharpened, sharpen
+from superres.errors import RegistrationError
+from superres.image import FloatArray, Image
 from superres.registration.icgn import Refined, refine
 from superres.resample import bicubic
 from superres.transform import Transform, rms_distance_um
@@ -146,3 +152,50 @@ def test_nothing_in_common_is_said(clean: list[Placement]) -> None:
     outside = case.truth.then(Transform.shift(1000.0, 0.0))
     assert refine(case.template, COARSE_UM, case.scene, COARSE_UM, outside) is None
     assert refine(case.template[:12, :12], COARSE_UM, case.scene, COARSE_UM, case.truth) is None
+
+
+@pytest.fixture(scope="module")
+def field_and_mosaic(clean: list[Placement]) -> tuple[Field, Mosaic, Transform]:
+    case = clean[5]
+    mosaic = Mosaic.of(Image(case.scene, COARSE_UM, white_level=1.0))
+    fine = Image(case.template, COARSE_UM, white_level=1.0, name="field")
+    return prepare(fine, COARSE_UM, "none", "icgn", True), mosaic, case.truth
+
+
+def test_a_refinement_that_runs_away_is_not_believed(field_and_mosaic: tuple[Field, Mosaic, Transform]) -> None:
+    """From a start that is 3 px off it arrives, but features are never that wrong: something else is."""
+    field, mosaic, truth = field_and_mosaic
+    said = sharpen(field, mosaic, truth.then(Transform.shift(3 * COARSE_UM, 0.0)))
+    assert isinstance(said, str) and "moved the place by 3.0 px; expected at most 2" in said
+    assert isinstance(sharpen(field, mosaic, truth), Sharpened)
+    outside = sharpen(field, mosaic, truth.then(Transform.shift(900.0, 0.0)))
+    assert outside == "the field lies outside the scan"
+
+
+def test_a_diverged_refinement_leaves_the_features_place_flagged(
+        field_and_mosaic: tuple[Field, Mosaic, Transform], monkeypatch: pytest.MonkeyPatch) -> None:
+    field, mosaic, _ = field_and_mosaic
+    plain = PaperRegistrar().register(field.image, mosaic)
+    monkeypatch.setattr(paper, "sharpen", lambda *_, **__: "the iteration did not come to rest")
+    flagged = PaperRegistrar().register(field.image, mosaic)
+    assert flagged.details["refinement refused"] == "the iteration did not come to rest"
+    assert flagged.confidence == pytest.approx(0.7 * plain.confidence)
+    assert flagged.residual_um > plain.residual_um and flagged.residual_map_um is None
+    assert rms_distance_um(flagged.transform, plain.transform, *field.image.size_um) / COARSE_UM < 0.2
+
+
+def test_halves_that_disagree_are_flagged() -> None:
+    """A small field in heavy noise: placed, with what is wrong in words and an estimate that admits it."""
+    noisy = Condition("noisy", coarse_defocus_um=1.5, noise_coarse=0.05, noise_fine=0.05)
+    view, rng = stained_section(noisy), np.random.default_rng(3)
+    coarse = view.whole(rng)
+    flagged = []
+    for _ in range(6):
+        fine = view.fine(random_place(view, 180, rng), (180, 180), rng)
+        try:
+            flagged.append(PaperRegistrar().register(fine, coarse))
+        except RegistrationError:
+            continue
+    told = [found for found in flagged if "halves of the field disagree" in str(found.details.get(
+        "refinement flagged", found.details.get("refinement refused", "")))]
+    assert told and all(found.residual_um / COARSE_UM > 0.1 for found in told)
