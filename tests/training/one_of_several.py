@@ -15,7 +15,7 @@ from superres.training.patches import cut_patches
 from superres.training.ranks import joined, restarted
 from tests.training.jobs import Watch, small_job
 
-BATCH = {"batch_size": 8, "augment": "flips-turns-and-stains"}
+BATCH = {"batch_size": 64, "augment": "flips-turns-and-stains"}
 
 
 def gradient(job, ranks):

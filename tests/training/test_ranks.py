@@ -63,7 +63,7 @@ def test_two_processes_compute_what_one_computes(tmp_path):
     for rank in (0, 1):
         shared = np.load(tmp_path / f"gradient-{rank}.npy")
         assert np.abs(shared - alone).max() < 1e-5 * np.abs(alone).max()
-    # 2 × 4 patches a step against 1 × 8: the same curve, and the same weights on both.
+    # 2 × 32 patches a step against 1 × 64: the same curve, and the same weights on both.
     expected = train(small_job(tmp_path / "one", **BATCH), Events())
     history = read_history(tmp_path / "job-0" / "history.csv")
     np.testing.assert_allclose(losses(history), losses(expected.history), rtol=1e-4)

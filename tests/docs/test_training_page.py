@@ -1,0 +1,64 @@
+"""docs/training.md says what is so: its tables are the studies', its keys the configuration's, its snippets pass."""
+
+import re
+import subprocess
+import tomllib
+from pathlib import Path
+
+import pytest
+
+from benchmarks import training_tables
+from superres.config import TrainSection
+from superres.plan import load_plan, make_plan
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "training.md").read_text(encoding="utf-8")
+
+
+def test_the_tables_are_those_of_the_committed_studies():
+    assert training_tables.page(PAGE) == PAGE, "run python benchmarks/training_tables.py"
+
+
+def test_every_key_of_train_is_in_the_table_with_its_default():
+    rows = [line for line in PAGE.splitlines() if line.startswith("| `")]
+    named = {key for row in rows for key in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
+    assert named == set(TrainSection.model_fields)
+    for key, default in (("learning_rate", "1e-4"), ("schedule", "`constant`"), ("precision", "`float32`"),
+                         ("augment", "`none`"), ("convolutions", "`auto`")):
+        assert any(f"`{key}`" in row.split("|")[1] and default in row.split("|")[2] for row in rows), key
+        assert str(TrainSection.model_fields[key].default) in (default.strip("`"), "0.0001")
+
+
+def test_the_snippet_of_fine_tuning_passes():
+    (snippet,) = re.findall(r"^```toml\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
+    assert make_plan({"source": {"plugin": "simulate"}, **tomllib.loads(snippet)}).start_from is not None
+
+
+def test_the_papers_training_is_the_reference(monkeypatch, tmp_path):
+    monkeypatch.setenv("SUPERRES_SCAN", str(tmp_path))
+    path = ROOT / "examples" / "paper" / "lung.toml"
+    train = load_plan(path).config.train
+    assert train.model_copy(update={"epochs": None}) == TrainSection() and train.epochs == 630
+    assert (train.patch_px, train.batch_size, train.learning_rate, train.schedule) == (60, 64, 1e-4, "constant")
+
+
+def test_links_and_the_cluster_script_hold():
+    for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", PAGE):
+        assert (ROOT / "docs" / target).exists(), target
+    for page in ("superres/weights/stained-tissue-2.5x.md", "plugins/superres-edsr/README.md"):
+        for target in re.findall(r"\]\(((?!https?:)[^)#]+)\)", (ROOT / page).read_text(encoding="utf-8")):
+            assert (ROOT / page).parent.joinpath(target).resolve().exists(), target
+    checked = subprocess.run(["bash", "-n", ROOT / "examples/cluster/train.slurm"], capture_output=True, text=True)
+    assert checked.returncode == 0, checked.stderr
+
+
+def test_make_targets_of_the_page_exist():
+    makefile = (ROOT / "Makefile").read_text()
+    for target in set(re.findall(r"`make ([a-z-]+)`", PAGE)):
+        assert re.search(rf"^{target}:", makefile, flags=re.MULTILINE), target
+
+
+@pytest.mark.parametrize("words", ["-m superres run pipeline.toml", "--nproc-per-node 2", "--max-restarts 3"])
+def test_the_command_of_several_processes_is_what_the_slow_tests_run(words):
+    """tests/training/test_ranks.py runs it, whole; here only that the page still says the same."""
+    assert words in PAGE
