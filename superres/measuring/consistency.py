@@ -25,6 +25,9 @@ from superres.optics.spectrum import noise_sd
 from superres.report.fields import to_uint8
 from superres.report.pages import Page, Section, Table, write_page
 
+NOISE_PX = 1024
+"""Side of the piece, from the middle, on which the camera's noise is measured."""
+
 SUFFIXES = (*TIFF_SUFFIXES, ".html")
 
 
@@ -57,9 +60,10 @@ def measure_consistency(given: Image, output: Image, weights: Weights) -> Consis
         raise ImageError("the weights do not say which objectives they were trained for, so the output cannot be taken "
                          "back to the coarse one", hint="train with a source that knows its objectives")
     model = ForwardModel(weights.coarse, weights.fine, given.pixel_size_um, output.pixel_size_um)
-    coarse, fine = (given.rgb(), output.rgb()) if given.channels == 3 else (given.grey(), output.grey())
-    percent = np.asarray(100 * consistency_map(model, fine, coarse), dtype=np.float32)
-    noise = max(100 * noise_level(noise_sd(given.unit()), given.channels), 0.05)
+    percent = 100 * consistency_map(model, output.pixels, given.pixels, output.white, given.white)
+    height, width = (min(side, NOISE_PX) for side in given.shape_px)
+    middle = given.crop((given.height - height) // 2, (given.width - width) // 2, height, width)
+    noise = max(100 * noise_level(noise_sd(middle.unit()), given.channels), 0.05)
     return ConsistencyResult(given.name, percent, noise, model, visible_spots(model, 2 * noise / 100))
 
 
@@ -83,7 +87,7 @@ def consistency_page(result: ConsistencyResult, given: Image) -> Page:
     pixels, block = draw_maps([LabelledMap("|A(output) − input|", result.percent)], top, "%")
     height, width = given.shape_px
     step = max(1, -(-max(height, width) // 700))
-    shown = to_uint8(np.clip(given.rgb(), 0, 1))[::step, ::step]
+    shown = to_uint8(given.with_pixels(np.ascontiguousarray(given.pixels[::step, ::step])).rgb())
     averaged = f" One dot is the mean of {block} × {block} px." if block > 1 else ""
     rows = [[f"{spot.side_um:.2f} µm", "not even black" if spot.contrast is None else f"{spot.contrast:.0%}"]
             for spot in result.spots]

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, stats
 
-from superres.image import FloatArray
+from superres.image import Array, FloatArray
 from superres.optics.camera import filtered_signal, sample
 from superres.optics.objective import Optics
 from superres.optics.transfer import pixel_transfer, weak_object_transfer
@@ -65,11 +65,13 @@ class ForwardModel:
         return sample(signal, Transform.identity(), shape_px, self.coarse_pixel_um)
 
 
-def consistency_map(model: ForwardModel, fine: FloatArray, coarse: FloatArray) -> FloatArray:
+def consistency_map(model: ForwardModel, fine: Array, coarse: Array, fine_white: float = 1.0,
+                    coarse_white: float = 1.0) -> FloatArray:
     """Blurred difference between the coarsened output and its input, (h, w) float32 in units of white, >= 0.
 
-    fine: (H, W) or (H, W, 3), coarse: (h, w) or (h, w, 3), both in units of white; h and w are what the fine image
-    covers.  |G(0.8 px) ∗ (A(fine) − coarse)|, root mean square over the colours.  Memory is bounded by pieces.
+    fine: (H, W) or (H, W, 3), coarse: (h, w) or (h, w, 3), any real dtype; h and w are what the fine image covers.
+    fine_white, coarse_white: the values that mean white in each.
+    |G(0.8 px) ∗ (A(fine) − coarse)|, root mean square over the colours.  Floats are made piece by piece.
     """
     height, width = coarse.shape[:2]
     ratio = model.coarse_pixel_um / model.fine_pixel_um
@@ -84,8 +86,9 @@ def consistency_map(model: ForwardModel, fine: FloatArray, coarse: FloatArray) -
             fine_first = round(first[0] * ratio), round(first[1] * ratio)
             fine_last = (math.ceil(last[0] * ratio), math.ceil(last[1] * ratio))
             part = fine[fine_first[0]:fine_last[0], fine_first[1]:fine_last[1]]
-            seen = coarse[first[0]:last[0], first[1]:last[1]]
-            difference = model.coarsen(np.asarray(part, dtype=np.float32), (seen.shape[0], seen.shape[1])) - seen
+            seen = np.asarray(coarse[first[0]:last[0], first[1]:last[1]], dtype=np.float32) / np.float32(coarse_white)
+            unit = np.asarray(part, dtype=np.float32) / np.float32(fine_white)
+            difference = model.coarsen(unit, (seen.shape[0], seen.shape[1])) - seen
             found = blurred_magnitude(difference)
             inner = found[top - first[0]:, left - first[1]:][:piece, :piece]
             result[top:top + piece, left:left + piece] = inner

@@ -102,6 +102,15 @@ def test_pieces_give_what_the_whole_gives(section, monkeypatch):
     assert consistency_map(MODEL, fine, coarse) == pytest.approx(whole, abs=2e-4)
 
 
+def test_stored_values_with_their_white_give_what_unit_intensities_give(section):
+    coarse, fine = section
+    whites = 4095, 65535
+    stored = [np.rint(np.clip(image, 0, 1) * white).astype(np.uint16)
+              for image, white in zip((fine, coarse), whites, strict=True)]
+    units = [image.astype(np.float32) / white for image, white in zip(stored, whites, strict=True)]
+    assert consistency_map(MODEL, *stored, 4095.0, 65535.0) == pytest.approx(consistency_map(MODEL, *units), abs=1e-6)
+
+
 def test_noise_alone_gives_the_level_that_is_announced(rng):
     fine = np.full((500, 500, 3), 0.7, dtype=np.float32)
     coarse = noisy(np.full((200, 200, 3), 0.7), rng)
