@@ -109,6 +109,12 @@ def test_a_wrong_scale_in_the_file_does_not_make_another_group(seen):
     assert reading.pixel_size_um == pytest.approx(PIXEL_UM, rel=0.005)
 
 
+def test_numerals_that_contradict_the_pixel_size_are_pointed_out(seen):
+    assert "numerals" not in read_target(seen[:, 270:], pixel_size_um=PIXEL_UM).how
+    assert "numerals read as +2 groups from that: check the pixel size" in read_target(
+        seen[:, 270:], pixel_size_um=4 * PIXEL_UM).how
+
+
 def test_without_numerals_and_pixel_size_groups_are_counted_and_said_to_be(drawn):
     plain = draw_target(TargetSpec(first_group=4, nests=1, numerals=False, margin_um=40.0), PIXEL_UM)
     reading = read_target(plain.transmittance)

@@ -91,6 +91,9 @@ def read_target(plane: npt.NDArray[np.floating], pixel_size_um: float | None = N
     elif pixel_size_um is not None:
         first = 2 * round(math.log2(1000 / (unit * pixel_size_um)) / 2)
         how = f"from the pixel size of {pixel_size_um:g} µm"
+        read = read_first_group(enlarged, fit.nests, fit.dark, factor)
+        if read is not None and read.first != first:
+            how += f", but its numerals read as {read.first - first:+d} groups from that: check the pixel size"
     else:
         read = read_first_group(enlarged, fit.nests, fit.dark, factor)
         if read is not None:
