@@ -146,7 +146,8 @@ class _Training:
                 recorded = self._validation_due() and not (state.history and state.history[-1].step == state.step)
                 if recorded:
                     self._record(began)
-                if self.stop or (self.ranks.count == 1 and self.events.cancelled):
+                asked = self.stop or (self.ranks.count == 1 and self.events.cancelled)
+                if asked and self._watched(state.step):
                     self._save()
                     raise self._cancelled()
                 save = recorded or time.perf_counter() - saved_at > CHECKPOINT_SECONDS if every is None else \

@@ -59,6 +59,27 @@ def test_cancelled_at_any_step(tmp_path, uninterrupted, step):
     assert [row.seconds for row in rows] == sorted(row.seconds for row in rows)
 
 
+def test_a_device_that_is_looked_at_seldom_trains_the_same(tmp_path, uninterrupted, monkeypatch):
+    """What a GPU does every 20 steps, here every 4: losses are summed on the device, and stops wait for a look."""
+    monkeypatch.setattr(loop._Training, "_watched", lambda self, step: step % 4 == 0 or step % self.interval == 0)
+    assert_same(train(small_job(tmp_path / "whole"), Events()), uninterrupted)
+    asked = Watch({8: Events.cancel})
+    with pytest.raises(Cancelled, match="stopped at step 8 of 24"):
+        train(small_job(tmp_path / "parts"), asked)
+    assert asked.steps == [4, 6, 8]
+
+    class Late(Watch):
+        """Asked to stop while the ninth batch is made."""
+
+        @property
+        def cancelled(self):
+            return bool(self.steps) and self.steps[-1] >= 12
+
+    with pytest.raises(Cancelled, match="stopped at step 12 of 24"):
+        train(small_job(tmp_path / "parts"), Late())
+    assert_same(train(small_job(tmp_path / "parts"), Events()), uninterrupted)
+
+
 def interrupt(_):
     raise KeyboardInterrupt
 
