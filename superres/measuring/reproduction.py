@@ -107,9 +107,11 @@ def _s3(subject: Subject, events: Events) -> Page:
         seconds = {passes: min(_timed(subject.engine, image, passes, events) for _ in range(subject.repeats))
                    for passes in ((1, 2) if side <= 818 else (1,))}
         known = by_side.get(side)
+        paper_cells = (known.once, known.twice, known.once_two_gpus, known.twice_two_gpus) if known else ()
         rows.append([f"{side} × {side}", f"{seconds[1]:.3f}", f"{seconds[2]:.3f}" if 2 in seconds else "not run",
-                     f"{known.once:.3f}" if known else "–", f"{known.twice:.3f}" if known else "–"])
-    table = Table(["input (px)", "ours, once", "ours, twice", "paper, once", "paper, twice"], rows)
+                     *([f"{value:.3f}" for value in paper_cells] or ["–"] * 4)])
+    table = Table(["input (px)", "ours, once", "ours, twice", "paper, once", "paper, twice", "two GPUs, once", "twice"],
+                  rows)
     return _page(subject, Page("seconds an image", f"{rows[-1][0]} px: {rows[-1][1]} s; the paper's GTX 1080 "
                                f"{rows[-1][3]} s.", []),
                  Section("Run times", [f"Ours: {subject.engine.describe()}; best of {subject.repeats}. The paper: one "

@@ -14,6 +14,7 @@ from superres.io.weights import read_weights, write_weights
 from superres.optics import Optics
 from superres.optics.usaf.target import TargetSpec, draw_target
 from superres.resample import bicubic
+from superres.training.history import HistoryRow, write_history
 from tests.optics.edges import gaussian_edge
 
 WEIGHTS = "tests/data/quickstart-weights.safetensors"
@@ -187,6 +188,14 @@ def test_reproduce_prints_the_papers_numbers_beside_ours(superres, stained_file,
     text = check_page(tmp_path / "p.html")
     assert "What differs in data and hardware" in text
     assert expected[item[1]] in outcome.out + text
+
+
+def test_reproduce_figure_s4_draws_the_course_of_a_run(superres, stained_file, network, tmp_path):
+    rows = [HistoryRow(step, step / 10, 1e-3, 1 / step, 2 / step, step) for step in (10, 20, 30)]
+    write_history(network.parent / "history.csv", rows)
+    outcome = superres("reproduce", tmp_path, "--figure", "S4", "--run", network.parent, "--page", tmp_path / "p.html")
+    assert outcome.status == 0 and "3 epochs; the paper's lung network: 630" in outcome.out, outcome.err
+    assert "validation" in check_page(tmp_path / "p.html")
 
 
 def test_reproduce_figure_s4_needs_a_run(superres, stained_file, network, tmp_path):
