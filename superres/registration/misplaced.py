@@ -79,7 +79,9 @@ def _advice(frames: Frames, found: Sequence[Edge], nominal: npt.NDArray[np.float
     for axis, name in ((0, "y"), (1, "x")):
         along = np.abs(expected[:, axis]) > 0.4 * size[axis]
         if along.any() and np.median(measured[along, axis] / expected[along, axis]) < -0.5:
-            return f"the {name} axis of the positions runs against the camera: change the sign of {name}"
+            axes = "-y,x" if name == "y" else "y,-x"
+            return (f"the {name} axis of the positions runs against the camera: set source.options.stage_axes = "
+                    f"'{axes}', or change the sign of {name} in the table")
     swapped = np.abs(measured[:, ::-1]) - np.abs(expected)
     if np.abs(swapped).max(axis=1).mean() < 0.15 * size.min() and np.abs(measured - expected).max() > 0.5 * size.min():
         return "rows and columns look exchanged: swap y and x in the positions, or rows and columns in the grid"

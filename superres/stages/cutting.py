@@ -13,7 +13,7 @@ from superres.api.registrar import Mosaic, Registration
 from superres.api.source import Pair
 from superres.errors import RegistrationError
 from superres.image import FloatArray, Image, from_unit
-from superres.resample import index_matrix, warp, warp_points
+from superres.resample import bicubic, index_matrix, warp, warp_points
 from superres.transform import Map, Transform
 
 PAIR_WHITE = 49152.0
@@ -24,6 +24,14 @@ MAX_CLIPPED = 0.001
 
 INSET_FINE_PX = 2.0
 """The cubic spline reads two pixels to each side; nearer to the fine image's edge it would read beyond it."""
+
+UNSEEN_SHARE = 0.1
+"""Part of a field's structure that may be missing from the coarse image: a speck of dust, not an empty tile."""
+
+BLOCK_PX = 8
+STRUCTURE_SD, NOTHING_SD = 0.06, 0.015
+"""Standard deviations, in units of white, of a block that shows tissue and of one that shows at most a camera's
+noise."""
 
 SMALLEST_PX = 16
 """A pair smaller than this in coarse pixels has no pixel that is a full halo away from every edge; it teaches
@@ -53,8 +61,9 @@ def cut_pair(
     one in which the field lies deepest, or, where it lies in no single frame, from the sub-pixel mosaic.  The fine
     image is resampled once, by cubic spline, onto the grid of pitch coarse/L that starts at the coarse window's corner.
     Both are uint16 with white level PAIR_WHITE.  Returns the pair and its window.  Raises RegistrationError: "outside"
-    where no tile shows any of the field, "too-small" where no usable window is left, "too-bright" where more than
-    MAX_CLIPPED of an image exceeds what a pair can hold.
+    where no tile shows any of the field, "too-small" where no usable window is left, "blank" where the coarse image
+    shows nothing of more than UNSEEN_SHARE of the field's structure, "too-bright" where more than MAX_CLIPPED of an
+    image exceeds what a pair can hold.
     """
     to_mosaic = registration.transform.inverse()
     window, to_fine = _best_frame(fine, mosaic, registration, scale)
@@ -79,6 +88,8 @@ def cut_pair(
     fine_pitch = pitch / float(scale)
     shape = math.ceil(scale * window.height), math.ceil(scale * window.width)
     resampled = _resampled(fine, corner.then(to_fine), fine_pitch, shape)
+    source = "the mosaic" if window.tile is None else f"tile '{mosaic.tiles[window.tile].name}'"
+    _require_seen(name, source, coarse, Image(resampled, fine_pitch), scale)
     pair = Pair(
         name,
         specimen,
@@ -184,6 +195,31 @@ def largest_covered(covered: npt.NDArray[np.bool_]) -> tuple[int, int, int, int]
             if (bottom - top) * widths[widest] > best[2] * best[3]:
                 best = top, int(begins[widest]), bottom - top, int(widths[widest])
     return best
+
+
+def _require_seen(field: str, source: str, coarse: Image, fine: Image, scale: Fraction) -> None:
+    """Raises RegistrationError ("blank") where the coarse image is empty while the fine one shows tissue: an exposure
+    that failed, or a tile of another place that stands in for it."""
+    seen = _block_sd(coarse.grey())
+    there = _block_sd(bicubic(fine.grey(), 1 / scale))
+    structured = there > STRUCTURE_SD
+    if not structured.any():
+        return
+    unseen = float((seen[structured] < NOTHING_SD).mean())
+    if unseen > UNSEEN_SHARE:
+        raise RegistrationError(
+            f"{source} is empty over {100 * unseen:.0f} % of the tissue that field '{field}' shows; expected at most "
+            f"{100 * UNSEEN_SHARE:g} %",
+            reason="blank",
+            hint="take the tile again, or leave it and the field out",
+        )
+
+
+def _block_sd(plane: FloatArray) -> npt.NDArray[np.floating]:
+    """Standard deviation within each whole block of BLOCK_PX."""
+    rows, columns = plane.shape[0] // BLOCK_PX, plane.shape[1] // BLOCK_PX
+    blocks = plane[: rows * BLOCK_PX, : columns * BLOCK_PX].reshape(rows, BLOCK_PX, columns, BLOCK_PX)
+    return np.asarray(blocks.std(axis=(1, 3)))
 
 
 def _stored(image: Image, field: str, kind: str) -> Image:

@@ -191,7 +191,7 @@ def test_stage_axis_against_the_camera_is_recognised(slide: Slide) -> None:
     turned = [replace(t, position_um=(-t.position_um[0], t.position_um[1])) for t in tiles if t.position_um]
     with pytest.raises(RegistrationError) as caught:
         lay(turned)
-    assert caught.value.reason == "out-of-bound" and "change the sign of y" in caught.value.hint
+    assert caught.value.reason == "out-of-bound" and "stage_axes = '-y,x'" in caught.value.hint
 
 
 def test_unequal_tiles_are_refused() -> None:

@@ -242,6 +242,25 @@ def test_a_wrong_white_level_is_refused_instead_of_clipped(which):
     assert caught.value.reason == "too-bright" and "white_level" in caught.value.hint
 
 
+@pytest.mark.parametrize("rows", [0, 60])
+def test_a_coarse_frame_that_is_empty_where_the_field_shows_tissue_is_refused(rows):
+    """An exposure that failed: even grey with a camera's noise, in the lower part of the frame or in all of it."""
+    coarse, fine, truth = view()
+    pixels = coarse.pixels.copy()
+    pixels[rows:] = 0.94 + np.random.default_rng(3).normal(0, 0.01, pixels[rows:].shape)
+    empty = coarse.with_pixels(pixels.astype(np.float32))
+    with pytest.raises(RegistrationError, match=r"tile 'tile' is empty over \d+ % of the tissue") as caught:
+        cut_pair("p", "s", fine, Mosaic.of(empty), Registration(truth, 0.0, 1.0), L)
+    assert caught.value.reason == "blank" and caught.value.hint
+
+
+def test_clear_glass_in_both_images_is_kept():
+    coarse, fine, truth = view()
+    coarse, fine = (image.with_pixels(np.full_like(image.pixels, 0.94)) for image in (coarse, fine))
+    pair, _ = cut_pair("p", "s", fine, Mosaic.of(coarse), Registration(truth, 0.0, 1.0), L)
+    assert pair.coarse.unit().max() == pytest.approx(0.94, abs=1e-4)
+
+
 def test_a_few_glints_are_clipped():
     """Three pixels of 5,000: dust that glints does not cost the field, and its neighbours stay as they were."""
     coarse, fine, truth = view()
