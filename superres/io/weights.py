@@ -3,6 +3,7 @@ unpickles."""
 
 from __future__ import annotations
 
+import hashlib
 import json
 import struct
 from collections.abc import Mapping
@@ -70,7 +71,7 @@ def write_weights(path: Path, weights: Weights) -> None:
         "fine": asdict(weights.fine) if weights.fine else None,
         "optical_density_mean": list(weights.optical_density_mean),
         "optical_density_covariance": [list(row) for row in weights.optical_density_covariance],
-        "provenance": dict(weights.provenance),
+        "provenance": dict(weights.provenance), "tensors_sha256": tensors_digest(weights.tensors),
     }
     metadata = {_METADATA_KEY: json.dumps(record, ensure_ascii=False, allow_nan=False, sort_keys=True)}
     # Not ascontiguousarray, which turns a scalar (a batch counter) into a vector.
@@ -94,6 +95,9 @@ def read_weights(path: Path) -> Weights:
     record = _record(read_safetensors_metadata(content, str(path)), str(path))
     tensors = parse_safetensors(content, str(path))
     _require_finite(tensors, str(path))
+    # Files of superres 0.1 before digests have none.
+    if record.get("tensors_sha256", digest := tensors_digest(tensors)) != digest:
+        raise _damaged(str(path), "its tensors are not those that were written (another SHA-256)")
     try:
         return Weights(
             plugin=str(record["plugin"]), options=dict(record["options"]), geometry=dict(record["geometry"]),
@@ -108,6 +112,16 @@ def read_weights(path: Path) -> Weights:
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the metadata of '{path}' are incomplete: {type(error).__name__}: {error}",
                            hint="the file was changed after superres wrote it; train or fetch it again") from error
+
+
+def tensors_digest(tensors: Mapping[str, npt.NDArray[Any]]) -> str:
+    """SHA-256 over names, dtypes, shapes and values, in the order of the names; hexadecimal."""
+    digest = hashlib.sha256()
+    for name in sorted(tensors):
+        tensor = np.asarray(tensors[name], order="C")
+        digest.update(f"{name} {tensor.dtype.str} {tensor.shape}\n".encode())
+        digest.update(tensor.tobytes())
+    return digest.hexdigest()
 
 
 def parse_safetensors(content: bytes, label: str) -> dict[str, npt.NDArray[Any]]:

@@ -65,6 +65,16 @@ def test_truncated_files(path, keep, words):
     assert "weights.safetensors" in str(caught.value) and caught.value.hint
 
 
+def test_one_byte_of_a_tensor_that_changed(path):
+    """The number is finite and the file well formed; only the digest knows."""
+    content = bytearray(path.read_bytes())
+    content[-5] ^= 0x01
+    path.write_bytes(content)
+    with pytest.raises(WeightsError, match="not those that were written") as caught:
+        read_weights(path)
+    assert "weights.safetensors" in str(caught.value) and caught.value.hint
+
+
 def test_a_file_that_is_no_safetensors(path):
     path.write_bytes(b"\x20" + bytes(7) + b"<html> not found </html>" + bytes(60))
     with pytest.raises(WeightsError, match="truncated or damaged"):
