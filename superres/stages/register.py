@@ -13,7 +13,7 @@ import numpy as np
 
 from superres.api.registrar import Mosaic, PlacedTile, Registrar, Registration
 from superres.api.source import Acquisition, FineField, GroundTruth, Pair, Scan
-from superres.errors import RegistrationError
+from superres.errors import RegistrationError, StorageError
 from superres.events import Events, Progress
 from superres.image import Image
 from superres.io.atomic import write_json
@@ -39,6 +39,22 @@ def register(
     Fields without a trustworthy place are rejected with their reason and never reach training; so are all fields of a
     slide whose tiles do not hang together.  Raises RegistrationError if no pair is left.
     """
+    try:
+        return _register(acquisition, registrar, scale, min_confidence, folder, events)
+    except StorageError:
+        # What was written is useless without the rest, and lies on the disk that takes no more.
+        shutil.rmtree(folder.path, ignore_errors=True)
+        raise
+
+
+def _register(
+    acquisition: Acquisition,
+    registrar: Registrar,
+    scale: Fraction,
+    min_confidence: float,
+    folder: StageFolder,
+    events: Events,
+) -> Registered:
     shutil.rmtree(folder.path / "pairs", ignore_errors=True)
     total = sum(len(scan.fields) for scan in acquisition.scans)
     pairs = list(acquisition.pairs)

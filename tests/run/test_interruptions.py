@@ -83,6 +83,8 @@ def test_a_disk_that_takes_no_more_is_an_error_in_plain_words_and_the_next_run_s
     assert child.returncode == 2, err
     assert "error: cannot write" in err and "Traceback" not in err
     assert not temporary_files(desk)
+    # Pairs without the rest of their stage would only fill the disk.
+    assert all(pairs.with_name("done.json").exists() for pairs in desk.glob("run/work/register-*/pairs"))
     again = start(desk, "--set", "train.steps=20")
     _, err = again.communicate(timeout=120)
     assert again.returncode == 0, err
