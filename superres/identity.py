@@ -17,6 +17,7 @@ from superres.stages.store import file_hash, key_of
 
 REPORTED_LIBRARIES = (
     "torch",
+    "openvino",
     "numpy",
     "scipy",
     "opencv-contrib-python",

@@ -277,7 +277,11 @@ def _override(tables: dict[str, Any], text: str) -> Problem | None:
         else:
             return Problem(f"--set {text}", f"'{part}' lies below a value that is no table")
     if not isinstance(place, dict):
-        return Problem(f"--set {text}", f"'{last}' lies below something that is no table")
+        return Problem(
+            f"--set {text}",
+            f"'{last}' lies below something that is no table",
+            "an entry of a list has a number: loss.0.factor=3" if isinstance(place, list) else "",
+        )
     place[last] = parsed
     return None
 

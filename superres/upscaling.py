@@ -159,6 +159,7 @@ def _read(engine: Engine, source: Path, target: Path, sampling: Sampling, events
 
 def _reported(engine: Engine, image: Image, passes: int, height: int, events: Events) -> Iterator[Array]:
     done = 0
+    events.progress(Progress("upscale", 0, height, f"{height} rows"))  # the clock starts before the first band
     for band in engine.stream_rows(image, passes=passes, events=events):
         yield band
         done += len(band)

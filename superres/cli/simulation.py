@@ -13,7 +13,7 @@ from superres.errors import Cancelled
 
 def simulate(
     out: Annotated[Path, typer.Option(help="folder to make", show_default=False)],
-    pipeline: Annotated[Path | None, typer.Argument(help="pipeline file whose [source] is simulated")] = None,
+    pipeline: Annotated[Path | None, typer.Argument(help="pipeline file whose source is simulated")] = None,
     overrides: Overrides = None,
 ) -> None:
     """Write the virtual scan of a source as folders of images with a positions CSV, as a microscope would."""

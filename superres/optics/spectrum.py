@@ -165,7 +165,8 @@ def why_not_camera_noise(plane: Plane, step: float = 0.0) -> str:
     # 15 % for what the objective still passes there; four standard deviations for chance.
     if floor.unevenness > 1.15 * (1 + 4 * floor.scatter):
         return (f"its finest frequencies hold no white noise (power uneven by {floor.unevenness:.2f} times, a camera "
-                "frame's is even): it was resampled, compressed, denoised, or made by a network")
+                "frame's is even): it was resampled, as across a seam of a mosaic, compressed, denoised, or made "
+                "by a network")
     if floor.sd <= 1.2 * rounding or floor.sd == 0.0:
         return ("it holds no noise beyond the rounding of its levels: it was denoised, or made by a network or a "
                 "simulator")

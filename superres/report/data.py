@@ -129,13 +129,15 @@ class RegistrationPage:
 class TrainingView:
     """The course of the training (Fig. S4).
 
-    training_loss, validation_loss: (epoch, loss) points, epoch fractional.  best_epoch: whose weights were kept.
+    training_loss, validation_loss: (epoch, loss) points, epoch fractional.  best_epoch, best_step: whose weights
+    were kept.
     seconds: of training, 0 where unknown.  remark: one sentence, such as "stopped by the user".
     """
 
     training_loss: tuple[tuple[float, float], ...]
     validation_loss: tuple[tuple[float, float], ...] = ()
     best_epoch: float | None = None
+    best_step: int | None = None
     steps: int = 0
     patches: int = 0
     seconds: float = 0.0

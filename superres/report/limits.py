@@ -125,8 +125,8 @@ def _registration(data: ReportData) -> Iterator[Statement]:
     some = f" The scores leave out {count(lost, 'rejected field')}, which may be harder than the rest." if lost else ""
     yield Statement(
         "Registration",
-        f"{len(kept)} of {count(len(pairs), 'field')} found their place, with a median residual of {typical:.3f} µm "
-        f"({typical / data.coarse_pixel_size_um:.2f} coarse px) by the registrar's own estimate{known}. Misplaced "
+        f"{len(kept)} of {count(len(pairs), 'field')} found their place, with a median residual of {typical:.4f} µm "
+        f"({typical / data.coarse_pixel_size_um:.3f} coarse px) by the registrar's own estimate{known}. Misplaced "
         "truth lowers the scores of sharp outputs, and detail finer than this error was blurred in "
         f"training.{some}", warning=10 * lost > len(pairs))
 

@@ -139,6 +139,7 @@ def _training(history: Sequence[HistoryRow], facts: Mapping[str, Any]) -> Traini
         tuple((row.epoch, row.training_loss) for row in history),
         tuple((row.epoch, row.validation_loss) for row in history if np.isfinite(row.validation_loss)),
         best,
+        facts["best_step"],
         facts["steps"],
         facts["patches"],
         history[-1].seconds,

@@ -164,6 +164,12 @@ def test_a_wrong_override_is_a_problem_not_a_crash(text):
     assert any(place.startswith("--set") for place in found)
 
 
+def test_an_override_of_a_list_shows_how_its_entries_are_named():
+    with pytest.raises(ConfigError) as caught:
+        make_plan({**SMALL, "loss": [{"plugin": "l1"}]}, overrides=["loss.factor=3"])
+    assert "loss.0.factor=3" in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("content", "message"), [("[run\n", "not valid TOML"), (None, "no such file"), (b"\xff\xfe", "cannot be read")]
 )

@@ -118,7 +118,7 @@ def run() -> ReportData:
             PairRow("slide 1/a", "lung-1", True, 0.0123, 0.97, true_error_px=0.031),
             PairRow("slide 2/b", "lung-2", True, 0.0345, 0.88, true_error_px=0.052),
             PairRow("slide 2/c", "lung-2", False, None, 0.12, "ambiguous", "two places match equally well"))),
-        training=TrainingView(((0.5, 0.02), (1.0, 0.01)), ((1.0, 0.012), (2.0, 0.006)), 2.0, 800, 1200, 245.0),
+        training=TrainingView(((0.5, 0.02), (1.0, 0.01)), ((1.0, 0.012), (2.0, 0.006)), 2.0, 400, 800, 1200, 245.0),
         plan=(("train.patch_px", "40"), ("model.options.up", "5")),
         versions=(("superres", "0.1.0"), ("torch", "2.13.0")),
         hashes=(("weights.safetensors", "9f2c" * 16),), provenance=(("lung-1", "drawn, seed 7"),),

@@ -56,7 +56,7 @@ def test_many_rejected_fields_are_a_warning(run: ReportData) -> None:
         return said(dataclasses.replace(run, registration=RegistrationView("paper", 0.5, pairs)))["Registration"]
 
     clean = registered(20, 0)
-    assert not clean.warning and "20 of 20 fields" in clean.text and "0.037 µm (0.20 coarse px)" in clean.text
+    assert not clean.warning and "20 of 20 fields" in clean.text and "0.0370 µm (0.200 coarse px)" in clean.text
     assert "true error" not in clean.text and "rejected" not in clean.text
     assert not registered(19, 1).warning and "leave out 1 rejected field," in registered(19, 1).text
     assert registered(8, 2).warning
