@@ -25,7 +25,7 @@ from superres.api.source import Acquisition, FineField, GroundTruth, Pair, Scan,
 from superres.errors import ImageError, RegistrationError, SourceError
 from superres.image import FloatArray, Image
 from superres.optics import Optics
-from superres.transform import Transform
+from superres.transform import Transform, Warp
 
 if TYPE_CHECKING:
     from superres.resample import bicubic
@@ -34,7 +34,7 @@ __all__ = [
     "KINDS", "Acquisition", "Case", "Evaluator", "FineField", "FloatArray", "Geometry", "GroundTruth", "Image",
     "ImageError", "Loss", "Model", "Mosaic", "NativeSpec", "Optics", "Pair", "Picture", "PlacedTile", "Plugin",
     "PluginOptions", "Registrar", "Registration", "RegistrationError", "ResolvedPath", "ResolvedPattern", "Scan",
-    "Score", "Source", "SourceError", "Tile", "Transform", "bicubic", "resolve_path", "resolve_pattern",
+    "Score", "Source", "SourceError", "Tile", "Transform", "Warp", "bicubic", "resolve_path", "resolve_pattern",
 ]
 
 
