@@ -22,7 +22,7 @@ from superres.io.images import (
     write_image,
     write_image_bands,
 )
-from superres.measuring.consistency import check_map_suffix, measure_consistency, write_map
+from superres.measuring.consistency import check_map, measure_consistency, write_map
 from superres.measuring.drift import drift_page, measure_passes
 from superres.report.pages import Page, write_page
 
@@ -77,7 +77,7 @@ def upscale_file(
     """
     events = events if events is not None else Events()
     if checks.consistency_map is not None:
-        check_map_suffix(checks.consistency_map)
+        check_map(checks.consistency_map, engine.weights)
     image, known = _read(engine, source, target, sampling, events)
     findings = judge(image, engine.weights, known)
     if checks.strict:
@@ -96,7 +96,7 @@ def upscale_file(
 def drift_of(engine: Engine, image: Image, passes: int) -> Page:
     """The drift report of the middle of an image: every pass is fed with the unrounded output of the one before."""
     step = engine.geometry.origin_multiple
-    height, width = (min(DRIFT_PX, side) // step * step for side in image.shape_px)
+    height, width = (min(DRIFT_PX, side) // step * step or side for side in image.shape_px)
     top, left = ((side - part) // 2 // step * step for side, part in
                  zip(image.shape_px, (height, width), strict=True))
     fed = image.crop(top, left, height, width)

@@ -13,6 +13,7 @@ from superres.errors import ImageError
 from superres.image import FloatArray, Image
 from superres.io.images import TIFF_SUFFIXES, write_image
 from superres.io.weights import Weights
+from superres.optics import Optics
 from superres.optics.consistency import (
     ForwardModel,
     VisibleSpot,
@@ -56,10 +57,8 @@ class ConsistencyResult:
 def measure_consistency(given: Image, output: Image, weights: Weights) -> ConsistencyResult:
     """given: the coarse input.  output: what the network made of it.  Raises ImageError where the weights do not say
     which objectives they stand between."""
-    if weights.coarse is None or weights.fine is None:
-        raise ImageError("the weights do not say which objectives they were trained for, so the output cannot be taken "
-                         "back to the coarse one", hint="train with a source that knows its objectives")
-    model = ForwardModel(weights.coarse, weights.fine, given.pixel_size_um, output.pixel_size_um)
+    coarse, fine = _require_objectives(weights)
+    model = ForwardModel(coarse, fine, given.pixel_size_um, output.pixel_size_um)
     percent = 100 * consistency_map(model, output.pixels, given.pixels, output.white, given.white)
     height, width = (min(side, NOISE_PX) for side in given.shape_px)
     middle = given.crop((given.height - height) // 2, (given.width - width) // 2, height, width)
@@ -67,8 +66,16 @@ def measure_consistency(given: Image, output: Image, weights: Weights) -> Consis
     return ConsistencyResult(given.name, percent, noise, model, visible_spots(model, 2 * noise / 100))
 
 
-def check_map_suffix(path: Path) -> None:
-    """Raises ImageError for a name under which no map can be written: before the work, not after."""
+def _require_objectives(weights: Weights) -> tuple[Optics, Optics]:
+    if weights.coarse is None or weights.fine is None:
+        raise ImageError("the weights do not say which objectives they were trained for, so the output cannot be taken "
+                         "back to the coarse one", hint="train with a source that knows its objectives")
+    return weights.coarse, weights.fine
+
+
+def check_map(path: Path, weights: Weights) -> None:
+    """Raises ImageError for a name under which no map can be written, or weights that allow none: before the work."""
+    _require_objectives(weights)
     if path.suffix.lower() not in SUFFIXES:
         raise ImageError(f"cannot write the consistency map '{path.name}'; expected .html (picture and limits) or .tif "
                          "(values in % of white)", hint="give it one of these suffixes")

@@ -152,6 +152,14 @@ def test_upscale_warns_refuses_and_draws(superres, stained_file, network, tmp_pa
     assert early.status == 2 and "expected .html" in early.err and not (tmp_path / "out.tif").exists()
 
 
+def test_weights_without_objectives_allow_no_map_and_say_so_before_the_work(superres, stained_file, weights_file,
+                                                                            tmp_path):
+    outcome = superres("upscale", stained_file, tmp_path / "out.tif", "--weights", weights_file, "--consistency-map",
+                       tmp_path / "map.html")
+    assert outcome.status == 2 and "do not say which objectives" in outcome.err
+    assert not (tmp_path / "out.tif").exists()
+
+
 def test_the_map_as_numbers_lies_on_the_inputs_grid(superres, stained_file, network, tmp_path):
     outcome = superres("upscale", stained_file, tmp_path / "out.tif", "--weights", network, "--consistency-map",
                        tmp_path / "map.tif")
