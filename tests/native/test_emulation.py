@@ -48,12 +48,16 @@ def test_without_a_barrier_or_wait_the_result_is_wrong(tmp_path, project_root, n
     request = Request()
     request.model(case.hyper, case.tensors, EMULATED)
     request.forward(images, np.empty(case.output_shape(images), np.float32))
-    results = []
-    for environment in ({}, {"SUPERRES_EMULATION_REVERSED": "1"}):
-        _, outcome = request.serve([tmp_path / "build" / "superres_parity"], tmp_path, environment)
-        results.append(outcome.output.reshape(case.output_shape(images)))
     expected = case.expected(images)
-    errors = [float(np.sqrt(np.mean((result - expected) ** 2) / np.mean(expected ** 2))) for result in results]
+    errors = []
+    for environment in ({}, {"SUPERRES_EMULATION_REVERSED": "1"}):
+        try:
+            _, outcome = request.serve([tmp_path / "build" / "superres_parity"], tmp_path, environment)
+        except AssertionError:
+            errors.append(np.inf)   # it crashed: an address that was not there yet
+            continue
+        result = outcome.output.reshape(case.output_shape(images))
+        errors.append(float(np.sqrt(np.mean((result - expected) ** 2) / np.mean(expected ** 2))))
     last_wait = match[2] == "template wait<0>" and "if (args.residual != nullptr)\n    fetch_residual" in \
         source[match.start():match.start() + 200]
     if last_wait:
