@@ -85,7 +85,7 @@ def filled(text: str) -> str:
     """The page with every table made anew from its record."""
     for name, table in TABLES.items():
         if (FOLDER / f"{name}.json").exists():
-            text = re.sub(rf"(<!-- {name} -->\n).*?(\n<!-- end -->)", lambda m, t=table: m[1] + t() + m[2], text,
+            text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: f"{m[1]}{t()}\n{m[2]}", text,
                           flags=re.DOTALL)
     return text
 

@@ -1,0 +1,65 @@
+"""docs/registration.md shows what the committed benchmark records say, and these meet the project's gates."""
+
+from pathlib import Path
+
+import pytest
+
+from benchmarks.registration.records import FOLDER, read_record
+from benchmarks.registration.tables import PAGE, TABLES, filled
+from superres.builtin.registrars.paper import PaperRegistrar
+
+
+def measured(name):
+    return read_record(name)["measured"]
+
+
+def test_the_tables_are_those_of_the_records():
+    text = PAGE.read_text(encoding="utf-8")
+    assert filled(text) == text, "run python -m benchmarks.registration.tables"
+    assert all((FOLDER / f"{name}.json").exists() and f"<!-- {name} -->" in text for name in TABLES)
+
+
+@pytest.mark.parametrize(("view", "median", "p95", "bias"), [("clean", 0.01, 0.02, 0.005), ("hard", 0.05, 0.09, 0.015)])
+def test_the_default_met_its_gates(view, median, p95, bias):
+    default = measured("methods")[view]["icgn (default)"]
+    assert default["fields"] >= 200 and default["refused"] <= 0.02 * default["fields"]
+    assert default["median_px"] <= median and default["p95_px"] <= p95 and default["bias_px"] <= bias
+    assert 0.7 <= default["estimate_over_error"] <= 1.4
+    surf = measured("methods")[view]["SURF (the paper's)"]
+    assert surf["p95_px"] <= {"clean": 0.17, "hard": 0.7}[view]
+
+
+def test_no_accepted_placement_was_wrong():
+    total = measured("placements")["total"]
+    assert total["placements"] >= 3000 and total["wrong"] == 0
+    assert total["usable refused"] <= 0.02 * total["usable"]
+
+
+@pytest.mark.parametrize(("kind", "bar"), [("easy", 0.03), ("vignette", 0.05), ("blank", 0.03)])
+def test_stitching_met_its_gates(kind, bar):
+    row = measured("stitching")["grids"][kind]
+    # In one grid of `blank` a tile has only empty neighbours: its place is the stage's, and no measure of stitching.
+    assert sorted(row["superres"]["rmse_px"])[1 if kind == "blank" else -1] <= bar
+    best = min(facts["median_rmse_px"] for name, facts in row.items() if name != "superres" and facts["rmse_px"])
+    assert best >= 3 * row["superres"]["median_rmse_px"]
+    assert row["superres"]["median_cpu_s"] <= 1.5 * row["ashlar"]["median_cpu_s"]
+
+
+def test_time_grows_with_the_work():
+    record = measured("speed")
+    assert record["peak_mib"] <= 2048
+    assert record["stitching"][-1]["cpu_s"] <= 45
+    assert record["finding"][-1]["cpu_s"] <= 60, "30 s of two cores; one after the other they take longer than that"
+    for rows, key in ((record["stitching"], "tiles"), (record["finding"], "fields")):
+        per_piece = [row["cpu_s"] / row[key] for row in rows]
+        assert per_piece[-1] <= 1.25 * per_piece[0], "no faster than linearly, within the noise of a shared machine"
+
+
+def test_every_reason_of_the_registrar_is_explained():
+    text = PAGE.read_text(encoding="utf-8")
+    assert PaperRegistrar.register.__doc__ is not None
+    source = "".join(path.read_text() for folder in ("registration", "builtin/registrars", "stages")
+                     for path in (Path(PAGE).parents[1] / "superres" / folder).glob("*.py"))
+    for reason in ("blank", "disconnected", "out-of-bound", "not-found", "ambiguous", "too-few-features",
+                   "magnification", "rotation", "mirrored", "low-confidence", "outside", "too-small", "too-bright"):
+        assert f'"{reason}"' in source and f"`{reason}`" in text
