@@ -65,9 +65,10 @@ def test_a_build_for_all_six_architectures_says_so(tmp_path):
                        'int main(void) { printf("%s%d\\n", sr_build_info(), sr_device_count()); return 0; }\n')
     builds.run(builds.tool("cc"), "-std=c99", "-Wall", "-Werror", "-pedantic", "-c", program, "-I",
                builds.ROOT / "csrc" / "include", "-o", tmp_path / "info.o")
-    cuda = Path(str(shutil.which("nvcc"))).resolve().parents[1] / "lib64"
-    builds.run(builds.tool("c++"), tmp_path / "info.o", folder / "libsuperres.a", f"-L{cuda}", "-lcudart_static",
-               "-ldl", "-lrt", "-pthread", "-o", tmp_path / "info")
+    (cudart,) = re.findall(r"^CUDA_cudart_static_LIBRARY:FILEPATH=(.+)$", (folder / "CMakeCache.txt").read_text(),
+                           flags=re.MULTILINE)
+    builds.run(builds.tool("c++"), tmp_path / "info.o", folder / "libsuperres.a", cudart, "-ldl", "-lrt", "-pthread",
+               "-o", tmp_path / "info")
     said = builds.run(tmp_path / "info")
     assert "cuda_architectures=80-real 86-real 89-real 90a-real 120-real 80-virtual\n" in said
 
