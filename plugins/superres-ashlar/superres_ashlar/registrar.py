@@ -14,7 +14,7 @@ DEFAULT_OVERLAP = 0.1
 
 
 class AshlarRegistrar(PaperRegistrar):
-    """Whole-pixel places, as ashlar gives them by spanning tree; no flat field."""
+    """Places as ashlar's spanning tree gives them; no flat field."""
 
     name = "ashlar"
     summary = "tiles stitched by ashlar, fields found as registrar paper does"

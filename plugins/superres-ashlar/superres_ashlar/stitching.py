@@ -22,7 +22,8 @@ def place_tiles(frames, positions_um, pixel_size_um, filter_sigma, max_shift_um)
         pixel_dtype = np.dtype(np.uint16)
 
         def tile_position(self, i):
-            return np.asarray(positions_um[i]) / pixel_size_um
+            # Whole pixels: ashlar 1.20 loses the fractions of nominal positions, half a pixel of error a tile.
+            return np.rint(np.asarray(positions_um[i]) / pixel_size_um)
 
         def tile_size(self, i):
             return np.array(stack[i].shape)
