@@ -17,14 +17,15 @@ import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
-from importlib.metadata import version
+from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 
-PACKAGES_THAT_SET_THE_PACE = ("numpy", "scipy", "torch", "opencv-contrib-python", "scikit-image")
+PACKAGES_THAT_SET_THE_PACE = ("numpy", "scipy", "torch", "opencv-contrib-python", "opencv-contrib-python-headless",
+                              "scikit-image")
 
 
 @dataclass(frozen=True)
@@ -104,13 +105,21 @@ def _status_kib(key: str) -> int:
     return next(int(line.split()[1]) for line in lines if line.startswith(key + ":"))
 
 
+def installed_version(package: str) -> str | None:
+    """None where it is not installed: OpenCV, for one, comes in several packages."""
+    try:
+        return version(package)
+    except PackageNotFoundError:
+        return None
+
+
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:
     """Say what sets the pace; leave out what names the machine."""
     for key in ("node", "release"):
         machine_info.pop(key, None)
     machine_info["cores"] = os.cpu_count()
     machine_info["threads"] = os.environ.get("OMP_NUM_THREADS", "unset")
-    machine_info["packages"] = {name: version(name) for name in PACKAGES_THAT_SET_THE_PACE}
+    machine_info["packages"] = {name: installed_version(name) for name in PACKAGES_THAT_SET_THE_PACE}
 
 
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
