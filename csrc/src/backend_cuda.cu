@@ -27,8 +27,21 @@ __global__ void __launch_bounds__(kThreads) output_kernel(const __grid_constant_
 void require(cudaError_t error, const char *what) {
   if (error == cudaSuccess)
     return;
+  cudaGetLastError(); // reported here, it must not be found by the caller's next check
   const auto status = error == cudaErrorMemoryAllocation ? SR_OUT_OF_MEMORY : SR_CUDA_ERROR;
   throw Failure{status, std::string(what) + ": " + cudaGetErrorString(error)};
+}
+
+// Queue a kernel.  The launch answers for itself, so that somebody else's former failure is not taken for its own.
+template <class Arguments>
+void launch(void (*kernel)(Arguments), std::int64_t blocks, std::size_t shared_bytes, const Arguments &arguments,
+            void *stream, const char *what) {
+  cudaLaunchConfig_t how{};
+  how.gridDim = dim3(static_cast<unsigned>(blocks));
+  how.blockDim = dim3(kThreads);
+  how.dynamicSmemBytes = shared_bytes;
+  how.stream = static_cast<cudaStream_t>(stream);
+  require(cudaLaunchKernelEx(&how, kernel, arguments), what);
 }
 
 // Makes a device current for the calling thread, and the former one again afterwards.
@@ -119,19 +132,16 @@ public:
 
   void convolve(const ConvolutionArguments &arguments, int tiles, void *stream) const override {
     const Current current(device_);
-    const auto blocks = static_cast<unsigned>(convolution_blocks(arguments));
+    const auto blocks = convolution_blocks(arguments);
     const auto bytes = static_cast<std::size_t>(kernels::shared_bytes(tiles, arguments.chunk_groups));
     with_kernel(tiles, [&](auto *kernel) {
-      kernel<<<blocks, kThreads, bytes, static_cast<cudaStream_t>(stream)>>>(arguments);
+      launch(kernel, blocks, bytes, arguments, stream, "a convolution was not launched");
     });
-    require(cudaPeekAtLastError(), "a convolution was not launched");
   }
 
   void output(const OutputArguments &arguments, void *stream) const override {
     const Current current(device_);
-    const auto blocks = static_cast<unsigned>(output_blocks(arguments));
-    output_kernel<<<blocks, kThreads, 0, static_cast<cudaStream_t>(stream)>>>(arguments);
-    require(cudaPeekAtLastError(), "the output convolution was not launched");
+    launch(output_kernel, output_blocks(arguments), 0, arguments, stream, "the output convolution was not launched");
   }
 
 private:
