@@ -15,7 +15,7 @@ class Backend {
 public:
   virtual ~Backend() = default;
   virtual std::string name() const = 0;
-  // Device memory that holds a copy of `bytes` bytes of the host, aligned to 256.
+  // Device memory that holds a copy of `bytes` bytes of the host, aligned to 256; it is there for every stream on return.
   virtual std::shared_ptr<const void> upload(const void *bytes, std::size_t count) const = 0;
   // Queue a kernel.  tiles: one of kTileCounts.  Allocates nothing and does not wait.
   virtual void convolve(const kernels::ConvolutionArguments &arguments, int tiles, void *stream) const = 0;

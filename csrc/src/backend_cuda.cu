@@ -127,6 +127,9 @@ public:
       cudaSetDevice(former);
     });
     require(cudaMemcpy(memory, bytes, count, cudaMemcpyHostToDevice), "cannot copy the weights");
+    // The copy of pageable memory may return before it has arrived, and streams that do not block on the default one
+    // would read too early.
+    require(cudaStreamSynchronize(nullptr), "the weights did not arrive");
     return held;
   }
 
