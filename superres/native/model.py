@@ -96,9 +96,15 @@ class NativeModel:
         return image.new_empty(shape)
 
     def run(self, image: Any, result: Any, source: Buffer | None = None) -> None:
-        """The same into an array of the caller's: (N, 3, H', W') of the dtype and device of `image`, any strides."""
+        """The same into an array of the caller's: (N, 3, H', W') of the dtype and device of `image`, writeable, of any
+        strides by which no two elements share memory."""
         source = source if source is not None else buffer_of(image)
         target = buffer_of(result)
+        if isinstance(result, np.ndarray) and not result.flags.writeable:
+            raise ImageError("the output is read-only; expected an array that can be written")
+        if not _is_free_of_overlap(target):
+            raise ImageError(f"the output has strides of {target.strides} elements for {target.shape}: elements share "
+                             "memory; expected a place for each", hint="allocate it: NativeModel.allocate")
         wanted = (source.shape[0], 3, *self.output_shape(source.shape[2], source.shape[3]))
         if target.shape != wanted or target.is_u8 != source.is_u8 or target.device != source.device:
             raise ImageError(f"the output is {_named(target)}; expected {wanted}, of dtype and device of the input")
@@ -158,6 +164,20 @@ def buffer_of(image: Any) -> Buffer:
         if image.device.type not in ("cuda", "cpu"):
             raise ImageError(f"image lies on {image.device}; expected cpu or cuda")
     return Buffer(address, strides, shape, dtype == "uint8", device)
+
+
+def _is_free_of_overlap(buffer: Buffer) -> bool:
+    """Whether each axis, from the smallest stride up, steps over all that the axes before it reach.  Stricter than need
+    be: an exotic layout whose elements interleave without meeting is not seen to be free."""
+    if 0 in buffer.shape:
+        return True
+    reach = 0
+    for stride, extent in sorted((abs(stride), extent) for stride, extent in zip(buffer.strides, buffer.shape,
+                                                                                  strict=True) if extent > 1):
+        if stride <= reach:
+            return False
+        reach += stride * (extent - 1)
+    return True
 
 
 def _known(image: Any) -> Any:

@@ -139,6 +139,34 @@ def test_an_image_elsewhere_and_an_output_of_another_size_are_refused(model):
         model.run(images, np.zeros((1, 3, 10, 10), np.float32))
 
 
+def test_a_read_only_output_is_refused_and_stays_as_it_was(model):
+    output = np.zeros((1, 3, 10, 10), np.float32)
+    output.flags.writeable = False
+    with pytest.raises(ImageError, match="the output is read-only"):
+        model.run(np.ones((1, 3, 4, 4), np.float32), output)
+    assert not output.any()
+
+
+@pytest.mark.parametrize("strides", [(0, 0, 10, 1), (300, 100, 10, 0), (300, 100, 9, 1), (300, 1, 10, 1),
+                                     (300, -99, 10, 1)])
+def test_an_output_whose_elements_share_memory_is_refused(model, strides):
+    memory = np.zeros(1000, np.float32)
+    output = np.lib.stride_tricks.as_strided(memory[400:], (1, 3, 10, 10), [4 * stride for stride in strides])
+    with pytest.raises(ImageError, match="elements share memory"):
+        model.run(np.ones((1, 3, 4, 4), np.float32), output)
+    with pytest.raises(ImageError, match="elements share memory"):
+        model.run(torch.ones(1, 3, 4, 4), torch.zeros(1, 1, 10, 10).expand(1, 3, 10, 10))
+    assert not memory.any()
+
+
+def test_an_output_may_run_backwards_and_leave_gaps(model):
+    images = stained(2, 4, 4)
+    memory = np.zeros((2, 10, 6, 12), np.float32)
+    output = memory[::-1, ::-1, ::2, 2:].transpose(0, 2, 1, 3)
+    model.run(images, output)
+    np.testing.assert_array_equal(output, model(images))
+
+
 def test_a_float_at_an_odd_address_is_refused(model):
     memory = np.zeros(3 * 16 * 4 + 4, np.uint8)
     odd = np.frombuffer(memory.data, np.float32, 48, offset=1).reshape(1, 3, 4, 4)
