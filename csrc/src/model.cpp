@@ -23,7 +23,11 @@ constexpr std::int64_t kLongestSide = 1 << 24; // at most 2^27 fine pixels a sid
 
 sr_status report(const Failure &failure, sr_message *message) {
   if (message != nullptr) {
-    const auto length = std::min(failure.text.size(), sizeof message->text - 1);
+    auto length = std::min(failure.text.size(), sizeof message->text - 1);
+    // Cut before a character of UTF-8, not inside it: its further bytes are 10xxxxxx.
+    if (length < failure.text.size())
+      while (length > 0 && (static_cast<unsigned char>(failure.text[length]) & 0xC0) == 0x80)
+        --length;
     std::memcpy(message->text, failure.text.data(), length);
     message->text[length] = '\0';
   }

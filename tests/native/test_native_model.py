@@ -189,6 +189,16 @@ def test_wrong_weights_are_refused_with_the_layer_named(small, change, words):
         NativeModel.create(small.hyper, tensors)
 
 
+@pytest.mark.parametrize("offset", range(3))
+def test_a_message_that_is_cut_ends_with_a_whole_character(small, offset):
+    """Messages hold 511 bytes, a character here takes 3."""
+    name = "x" * offset + "\N{EURO SIGN}" * 300
+    with pytest.raises(WeightsError) as caught:
+        NativeModel.create(small.hyper, small.tensors | {name: np.zeros(3, np.float32)})
+    text = str(caught.value).partition("\n")[0]
+    assert text.endswith("\N{EURO SIGN}") and 509 <= len(text.encode()) <= 511
+
+
 @pytest.mark.parametrize(("change", "words"), [
     ({"blocks": 33}, "blocks is 33; expected 1 to 32"), ({"up": 9}, "up is 9"), ({"down": 3, "up": 2}, "at least down"),
     ({"base_channels": 0}, "base_channels is 0"), ({"alpha": 300}, "alpha is 300"),
