@@ -1,19 +1,44 @@
 #!/usr/bin/env bash
 # Everything that a machine with a GPU can say about the compiled kernels, in one call: build for its card alone, parity
 # (compute-sanitizer too), and times beside PyTorch, as benchmarks/history/gpu-DATE-COMMIT.json.  Within 8 minutes on 16
-# cores.  Needs nvcc, CMake, and a Python with superres[test] and a CUDA build of torch.
+# cores.  Needs nvcc, and a Python with what superres[test] needs and a CUDA build of torch.  Times are measured even where
+# parity fails; the status at the end is the first failure's.  The checkout's own native module is put back.
 #
 #   PYTHON=/path/to/python benchmarks/gpu.sh        DRY_RUN=1 benchmarks/gpu.sh     prints the steps only
+#   WHEELS=/folder benchmarks/gpu.sh                installs what is missing into PYTHON from a folder of wheels, offline
 #
 # Not yet run on a GPU.
 set -euo pipefail
-cd "$(dirname "${BASH_SOURCE[0]}")/.."
-
-DRY_RUN=${DRY_RUN:-0}
-PYTHON=${PYTHON:-$(if [ -x .venv/bin/python ]; then echo .venv/bin/python; else command -v python3; fi)}
-BUILD=build/gpu
 
 fail() { printf 'error: %s\nhint: %s\n' "$1" "$2" >&2; exit 2; }
+absolute() { case "$1" in /*) echo "$1" ;; *) echo "$PWD/$1" ;; esac; }
+
+root=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+DRY_RUN=${DRY_RUN:-0}
+WHEELS=${WHEELS:+$(absolute "$WHEELS")}
+PYTHON=${PYTHON:-$(if [ -x "$root/.venv/bin/python" ]; then echo "$root/.venv/bin/python"; else echo python3; fi)}
+found=$(command -v "$PYTHON") || fail "there is no program '$PYTHON'" "set PYTHON to a Python 3.11 or newer"
+PYTHON=$(absolute "$found")
+PATH=$PATH:$(dirname "$PYTHON")
+cd "$root"
+BUILD=build/gpu
+FORMER=$BUILD/former
+
+# Wheels that the steps need and this Python does not have, and tools that are not on PATH.
+missing() {
+  "$PYTHON" - <<'EOF'
+from importlib.util import find_spec
+wheels = {"cv2": "opencv-contrib-python", "skimage": "scikit-image", "pytest_benchmark": "pytest-benchmark"}
+needed = ("torch triton numpy scipy cv2 skimage matplotlib imagecodecs tifffile jinja2 pluggy pydantic rich safetensors "
+          "typer hypothesis psutil pybind11 pytest pytest_benchmark")
+print(*(wheels.get(name, name) for name in needed.split() if find_spec(name) is None))
+EOF
+  for program in cmake ninja; do command -v "$program" >/dev/null || echo "$program"; done
+}
+restore() {
+  rm -f superres/native/_core*.so
+  for module in "$FORMER"/*; do if [ -f "$module" ]; then mv "$module" superres/native/; fi; done
+}
 step() {
   printf '\n=== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; shift
   printf '    %s\n' "$*"
@@ -28,6 +53,15 @@ else
     fail "nvidia-smi finds no GPU" "run this on a machine with an NVIDIA GPU and its driver"
   [ -n "$capability" ] || fail "nvidia-smi finds no GPU" "run this on a machine with an NVIDIA GPU and its driver"
   nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,memory.total --format=csv,noheader
+  lacking=$(missing | xargs)
+  if [ -n "$lacking" ] && [ -n "$WHEELS" ]; then
+    # shellcheck disable=SC2086
+    "$PYTHON" -m pip install --no-index --find-links "$WHEELS" $lacking ||
+      fail "$WHEELS does not hold all of: $lacking" "pip download them on a machine with a network"
+    lacking=$(missing | xargs)
+  fi
+  [ -z "$lacking" ] || fail "$PYTHON lacks: $lacking" \
+    "carry their wheels here in a folder, then WHEELS=FOLDER $0 (or $PYTHON -m pip install --no-index --find-links FOLDER $lacking)"
   "$PYTHON" -c 'import torch, sys; sys.exit(not torch.cuda.is_available())' ||
     fail "torch of $PYTHON sees no GPU" "set PYTHON to one with a CUDA build of torch"
 fi
@@ -39,19 +73,33 @@ architecture=${capability/./}
 commit=$(git rev-parse --short HEAD 2>/dev/null || echo nogit)
 result=benchmarks/history/gpu-$(date +%Y-%m-%d)-$commit.json
 pybind=$("$PYTHON" -m pybind11 --cmakedir 2>/dev/null || echo missing)
-[ "$pybind" != missing ] || [ "$DRY_RUN" = 1 ] || fail "$PYTHON has no pybind11" "$PYTHON -m pip install pybind11"
+[ "$pybind" != missing ] || [ "$DRY_RUN" = 1 ] || fail "pybind11 of $PYTHON does not run" "reinstall pybind11"
 
+if [ "$DRY_RUN" != 1 ]; then
+  mkdir -p "$FORMER"
+  for module in superres/native/_core*.so; do
+    name=$(basename "$module")
+    # After a run that was killed the checkout's own module is still in $FORMER, and that run's lies in its place.
+    if [ -f "$FORMER/$name" ] && cmp -s "$module" "$BUILD/$name"; then continue; fi
+    if [ -f "$module" ]; then mv -f "$module" "$FORMER"/; fi
+  done
+  trap restore EXIT
+fi
 LIMIT_S=120 step "build for sm_$architecture alone" \
   cmake -S . -B "$BUILD" -DCMAKE_BUILD_TYPE=Release -DSUPERRES_CUDA=ON -DSUPERRES_CUDA_ARCHITECTURES="$architecture-real" \
-  -DSUPERRES_PYTHON=ON -Dpybind11_DIR="$pybind" -DPython_EXECUTABLE="$(command -v "$PYTHON" || echo "$PYTHON")"
+  -DSUPERRES_PYTHON=ON -Dpybind11_DIR="$pybind" -DPython_EXECUTABLE="$PYTHON"
 LIMIT_S=120 step "compile" cmake --build "$BUILD" --parallel
 LIMIT_S=10 step "the module beside its Python files" bash -c "cp $BUILD/_core*.so superres/native/"
 export SUPERRES_REQUIRE_CUDA=1 PYTHONPATH=. PYTHONUNBUFFERED=1
 LIMIT_S=60 step "what is here" "$PYTHON" -m superres doctor
+status=0
 LIMIT_S=180 step "parity on the card, with compute-sanitizer" \
-  "$PYTHON" -m pytest -q -m "" tests/native/test_parity.py tests/native/test_gpu.py -k "not emulated" --durations=5
+  "$PYTHON" -m pytest -q -m "" tests/native/test_parity.py tests/native/test_gpu.py -k "not emulated" --durations=5 ||
+  { status=$?; echo "PARITY FAILED ($status): the times below are those of kernels that are not proven here"; }
 mkdir -p benchmarks/history
 LIMIT_S=200 step "times beside PyTorch" \
   "$PYTHON" -m pytest -q -m "" benchmarks/bench_gpu_engines.py --benchmark-enable --benchmark-only \
-  --benchmark-json="$result"
+  --benchmark-json="$result" || { timing=$?; [ "$status" != 0 ] || status=$timing; }
 printf '\nresult: %s\n' "$result"
+[ "$status" = 0 ] || printf 'failed with status %s: do not commit the result as a measurement of sound kernels\n' "$status"
+exit "$status"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -32,3 +33,81 @@ def test_without_a_gpu_it_says_so_in_two_lines(project_root: Path) -> None:
     done = gpu_script(project_root)
     assert done.returncode == 2
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]
+
+
+PYTHON = """#!/usr/bin/env bash
+here=$(dirname "$0")
+echo "$*" >> "$here/calls"
+case "$*" in
+  -) if [ ! -f "$here/wheels-installed" ]; then cat "$here/missing"; fi ;;
+  *pip*install*) touch "$here/wheels-installed" ;;
+  *test_parity.py*) cp superres/native/_core.so "$here/used"; exit 3 ;;
+esac
+"""
+
+
+@pytest.fixture
+def machine(project_root: Path, tmp_path: Path) -> Path:
+    """A checkout with a native module of its own, on a machine whose tools only say that they were called."""
+    for folder in ("benchmarks", "superres/native", "bin"):
+        (tmp_path / folder).mkdir(parents=True)
+    shutil.copy(project_root / "benchmarks" / "gpu.sh", tmp_path / "benchmarks")
+    (tmp_path / "superres" / "native" / "_core.so").write_text("the developer's")
+    programs = {"python": PYTHON, "nvcc": "#!/bin/sh\n", "ninja": "#!/bin/sh\n",
+                "nvidia-smi": "#!/bin/sh\necho 8.0\n",
+                "cmake": "#!/bin/sh\nmkdir -p build/gpu && echo new > build/gpu/_core.so\n"}
+    for name, text in programs.items():
+        (tmp_path / "bin" / name).write_text(text)
+        (tmp_path / "bin" / name).chmod(0o755)
+    (tmp_path / "bin" / "missing").write_text("")
+    return tmp_path
+
+
+def run_on(machine: Path, **environment: str) -> tuple[subprocess.CompletedProcess[str], str]:
+    """What the script says there, called from that folder with a relative PYTHON, and what it asked of PYTHON."""
+    done = subprocess.run(["bash", "../benchmarks/gpu.sh"], capture_output=True, text=True, check=False,
+                          cwd=machine / "bin",
+                          env={"PATH": f"{machine / 'bin'}:/usr/bin:/bin", "PYTHON": "./python"} | environment)
+    return done, (machine / "bin" / "calls").read_text()
+
+
+def test_times_follow_a_parity_that_failed_and_the_status_stays(machine: Path) -> None:
+    done, calls = run_on(machine)
+    assert done.returncode == 3, done.stderr
+    assert "PARITY FAILED (3)" in done.stdout and "do not commit" in done.stdout
+    assert "bench_gpu_engines.py" in calls.splitlines()[-1]
+
+
+def test_the_kernels_for_the_card_are_used_and_the_developers_module_is_put_back(machine: Path) -> None:
+    module = machine / "superres" / "native" / "_core.so"
+    run_on(machine)
+    assert (machine / "bin" / "used").read_text() == "new\n"
+    assert module.read_text() == "the developer's"
+    # After a run that was killed half-way.
+    shutil.move(module, machine / "build" / "gpu" / "former")
+    shutil.copy(machine / "build" / "gpu" / "_core.so", module)
+    run_on(machine)
+    assert module.read_text() == "the developer's"
+
+
+def test_missing_wheels_are_named_or_installed_from_a_folder(machine: Path) -> None:
+    (machine / "bin" / "missing").write_text("hypothesis pytest-benchmark\n")
+    done, _ = run_on(machine)
+    assert done.returncode == 2
+    error, hint = done.stderr.splitlines()
+    assert error.startswith("error: ") and error.endswith("/python lacks: hypothesis pytest-benchmark")
+    assert hint.startswith("hint: ") and "--no-index --find-links FOLDER hypothesis pytest-benchmark" in hint
+    done, calls = run_on(machine, WHEELS="wheels")
+    assert done.returncode == 3
+    assert f"pip install --no-index --find-links {machine}/bin/wheels hypothesis pytest-benchmark" in calls
+
+
+def test_a_module_that_this_python_lacks_is_seen(project_root: Path) -> None:
+    """The question itself, asked of a Python that sees no packages."""
+    script = (project_root / "benchmarks" / "gpu.sh").read_text()
+    question = script.split("<<'EOF'\n")[1].split("EOF\n")[0]
+    lacking = subprocess.run([sys.executable, "-I", "-S", "-c", question], capture_output=True, text=True,
+                             check=True).stdout.split()
+    assert {"torch", "pybind11", "pydantic", "pytest-benchmark", "opencv-contrib-python"} <= set(lacking)
+    here = subprocess.run([sys.executable, "-c", question], capture_output=True, text=True, check=True).stdout.split()
+    assert set(here) <= {"triton"}      # comes with CUDA builds of torch alone
