@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 import statistics
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import pytest
@@ -29,13 +29,18 @@ Run = Callable[[Tensor], Tensor]
 
 
 @pytest.fixture
-def gpu() -> None:
+def gpu() -> Iterator[None]:
+    """A GPU, and cuDNN free to try its algorithms, as a user in earnest would have it."""
     reason = "torch sees no GPU" if not torch.cuda.is_available() else \
         "the native module uses no GPU" if not native.device_count() else ""
     if reason and os.environ.get("SUPERRES_REQUIRE_CUDA") == "1":
         pytest.fail(f"SUPERRES_REQUIRE_CUDA=1, but {reason}")
     if reason:
         pytest.skip(reason)
+    former = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    yield
+    torch.backends.cudnn.benchmark = former
 
 
 def unit(frames: Tensor, dtype: torch.dtype, memory_format: torch.memory_format) -> Tensor:
@@ -69,7 +74,7 @@ def half_channels_last(network: nn.Module) -> Run:
 def half_compiled(network: nn.Module) -> Run:
     network = network.cuda().to(dtype=torch.float16, memory_format=torch.channels_last)
     compiled = torch.compile(lambda frames: network(unit(frames, torch.float16, torch.channels_last)),
-                             mode="max-autotune-no-cudagraphs", dynamic=False)
+                             mode="max-autotune", dynamic=False)
     return lambda frames: compiled(frames)
 
 
