@@ -23,10 +23,11 @@ def missing(reason: str) -> None:
 
 
 def tool(name: str) -> str:
-    """A program beside this Python or on PATH; skips where there is none."""
+    """A program beside this Python or on PATH; `missing` where there is none."""
     found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
     if found is None:
-        pytest.skip(f"{name} is not installed")
+        missing(f"{name} is not installed")
+    assert found is not None
     return found
 
 
@@ -41,7 +42,7 @@ def run(*command: str | Path, **options: object) -> str:
 def build(name: str, *options: str) -> Path:
     """The folder of a build with these CMake options, configured and compiled; one process at a time makes it."""
     if not any(shutil.which(compiler) for compiler in ("c++", "g++", "clang++")):
-        pytest.skip("no C++ compiler was found")
+        missing("no C++ compiler was found")
     cmake = tool("cmake")
     folder = ROOT / "build" / "tests" / name
     folder.mkdir(parents=True, exist_ok=True)

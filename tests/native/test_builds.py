@@ -73,6 +73,18 @@ def test_a_build_for_all_six_architectures_says_so(tmp_path):
     assert "cuda_architectures=80-real 86-real 89-real 90a-real 120-real 80-virtual\n" in said
 
 
+def test_where_nothing_may_be_missing_a_missing_tool_is_a_failure(monkeypatch):
+    """What SUPERRES_REQUIRE_CUDA=1 promises; without it the tests that need the tool are skipped."""
+    monkeypatch.setenv("PATH", "/nowhere")
+    monkeypatch.setattr(builds.sys, "executable", "/nowhere/python")
+    for required, outcome in ((True, pytest.fail.Exception), (False, pytest.skip.Exception)):
+        monkeypatch.setattr(builds, "REQUIRED", required)
+        with pytest.raises(outcome, match="cmake is not installed"):
+            builds.tool("cmake")
+        with pytest.raises(outcome, match="no C\\+\\+ compiler was found"):
+            builds.build("never")
+
+
 def test_cuda_that_is_asked_for_and_missing_is_an_error(tmp_path):
     done = subprocess.run([builds.tool("cmake"), "-S", builds.ROOT, "-B", tmp_path, "-DSUPERRES_PYTHON=OFF",
                            "-DSUPERRES_CUDA=ON", "-DCMAKE_CUDA_COMPILER=/nowhere/nvcc"],
