@@ -60,7 +60,7 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
             precision: Precision) -> Arrangement:
     """Prepare a network, float32 on the CPU as `network_of` gives it, to run on a device.
 
-    engine: "auto" takes the fastest one that is here, by the measurements in docs/engine.md.
+    engine: "auto" takes what `choose` says.
     Raises EngineError for one that cannot run here, WeightsError for weights that it cannot take.
     """
     spec = model.native(network)
@@ -89,8 +89,10 @@ def choose(has_native_form: bool, device: torch.device) -> tuple[EngineName, str
     """What "auto" means on a device, and why, for a network that has a native form or has none."""
     if device.type == "cpu":
         if has_native_form and openvino_version():
-            return "openvino", f"auto takes OpenVINO {openvino_version()}, the fastest installed engine on a CPU"
-        other = "OpenVINO, which is faster, is not installed" if has_native_form else \
+            return "openvino", (f"auto takes OpenVINO {openvino_version()}: on the CPU that was measured, as fast as "
+                                "torch within the noise")
+        other = "OpenVINO is not installed; it was as fast within the noise on the CPU that was measured" \
+            if has_native_form else \
             "this model has no form that OpenVINO could be given"
         return "torch", f"auto takes torch {torch.__version__}: {other}"
     if has_native_form and native.device_count():
