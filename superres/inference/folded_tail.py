@@ -20,6 +20,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils import skip_init
 
 from superres.api.model import NativeSpec
 
@@ -109,7 +110,9 @@ class PlainTail(nn.Module):
 def convolution(spec: NativeSpec, name: str, stride: int = 1) -> nn.Conv2d:
     """A layer of the network, without gradients."""
     weight, bias = (torch.tensor(spec.tensors[f"{name}.{part}"]) for part in ("weight", "bias"))
-    layer = nn.Conv2d(weight.shape[1], weight.shape[0], 3, stride=stride, padding=1).requires_grad_(False)
+    # Initial values would be drawn from the global generator, which belongs to the embedding program.
+    layer: nn.Conv2d = skip_init(  # type: ignore[no-untyped-call]
+        nn.Conv2d, weight.shape[1], weight.shape[0], 3, stride=stride, padding=1).requires_grad_(False)
     layer.weight.copy_(weight)
     assert layer.bias is not None
     layer.bias.copy_(bias)
