@@ -13,6 +13,7 @@ from superres.errors import ImageError
 from superres.events import Events, Progress
 from superres.guard import judge, require_fit
 from superres.image import Array, Image
+from superres.io.atomic import require_own_places
 from superres.io.header import square_pixel_size_um
 from superres.io.images import (
     TIFF_SUFFIXES,
@@ -79,6 +80,7 @@ def upscale_file(
     if checks.consistency_map is not None:
         check_map(checks.consistency_map, engine.weights)
     image, known = _read(engine, source, target, sampling, events)
+    require_own_places([target, checks.consistency_map, checks.drift_report], [source])
     findings = judge(image, engine.weights, known)
     if checks.strict:
         require_fit(findings, source.name)

@@ -44,8 +44,10 @@ def mtf(
     csv: CsvOption = None,
 ) -> None:
     """Measure contrast against frequency on a resolution target or a slanted edge; several images in one plot."""
+    from superres.io.atomic import require_own_places
     from superres.measuring import mtf as measuring
 
+    require_own_places([page, csv], images)
     optics = _optics(na, condenser_na, wavelength_um)
     boxes = _region(region)
     read = [_read(path, pixel_size_um) for path in images]
@@ -69,8 +71,10 @@ def resolution(
     csv: CsvOption = None,
 ) -> None:
     """Measure resolution without a target: Fourier ring correlation and power spectra."""
+    from superres.io.atomic import require_own_places
     from superres.measuring import resolution as measuring
 
+    require_own_places([page, csv], images)
     read = [_with_size(path, pixel_size_um) for path in images]
     if exposures:
         if len(read) != 2:

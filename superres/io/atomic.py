@@ -6,7 +6,7 @@ import errno
 import json
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
@@ -31,6 +31,21 @@ def replacing(path: Path) -> Iterator[Path]:
     finally:
         with suppress(OSError):  # such as a file where a folder should be: the error above already says so
             temporary.unlink()
+
+
+def require_own_places(outputs: Iterable[Path | None], inputs: Iterable[Path] = ()) -> None:
+    """Raises StorageError where two outputs share a place, or one is an input: to be asked before any work is done.
+
+    outputs: None for one that is not wanted.
+    """
+    taken = {path.resolve(): "the input itself" for path in inputs}
+    for path in outputs:
+        if path is None:
+            continue
+        place = path.resolve()
+        if place in taken:
+            raise StorageError(f"'{path}' is {taken[place]}; it would be overwritten", hint="give it another name")
+        taken[place] = "already the name of another output"
 
 
 def storage_error(path: Path, error: OSError) -> StorageError:

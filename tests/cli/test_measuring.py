@@ -50,6 +50,17 @@ def test_mtf_reads_a_target_and_draws_the_papers_24_frequencies_beside(superres,
     assert len(table) == 25 and table[0].startswith("image,group,element,bars,cycles_per_mm")
 
 
+@pytest.mark.parametrize("words", [["mtf", "{image}", "--csv", "{image}"],
+                                   ["resolution", "{image}", "--page", "{image}"],
+                                   ["upscale", "{image}", "{out}", "--drift-report", "{image}"],
+                                   ["upscale", "{image}", "{out}", "--consistency-map", "{out}"]])
+def test_no_side_output_takes_the_place_of_an_image(superres, target_file, tmp_path, words):
+    content = target_file.read_bytes()
+    outcome = superres(*(word.format(image=target_file, out=tmp_path / "out.tif") for word in words))
+    assert outcome.status == 2 and "hint: give it another name" in outcome.err
+    assert target_file.read_bytes() == content and not (tmp_path / "out.tif").exists()
+
+
 def test_the_papers_table_s4_is_whole():
     from superres.measuring.paper import TABLE_S4
 
