@@ -1,7 +1,8 @@
 #include "json.h"
 
 #include <cstdint>
-#include <cstdlib>
+#include <locale>
+#include <sstream>
 #include <stdexcept>
 
 namespace superres {
@@ -11,7 +12,7 @@ constexpr int kMaxDepth = 32;
 
 class Parser {
 public:
-  explicit Parser(std::string_view text) : text_(text) {}
+  Parser(std::string_view text, std::size_t most_values) : text_(text), values_left_(most_values) {}
 
   Json document() {
     Json value = parse(0);
@@ -50,6 +51,8 @@ private:
   Json parse(int depth) {
     if (depth > kMaxDepth)
       fail("nested too deeply");
+    if (values_left_-- == 0)
+      fail("more values than a weights file has");
     skip_space();
     Json value;
     switch (peek()) {
@@ -140,7 +143,10 @@ private:
     }
     Json value;
     value.kind = Json::Kind::number;
-    value.number = std::strtod(std::string(text_.substr(start, at_ - start)).c_str(), nullptr);
+    // Not strtod, which reads the decimal point of the locale that the embedding program has set.
+    std::istringstream text(std::string(text_.substr(start, at_ - start)));
+    text.imbue(std::locale::classic());
+    text >> value.number; // beyond the range: the largest number, or zero
     return value;
   }
 
@@ -217,11 +223,12 @@ private:
   }
 
   std::string_view text_;
+  std::size_t values_left_;
   std::size_t at_ = 0;
 };
 
 } // namespace
 
-Json parse_json(std::string_view text) { return Parser(text).document(); }
+Json parse_json(std::string_view text, std::size_t most_values) { return Parser(text, most_values).document(); }
 
 } // namespace superres

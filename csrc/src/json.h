@@ -24,7 +24,9 @@ struct Json {
   }
 };
 
+// most_values: how many values the document may have, counting each array, object and what is in them, so that a short
+// text does not fill the memory (a value takes some 150 bytes).
 // Throws std::runtime_error that says where the text stops being JSON; a name given twice is refused too.
-Json parse_json(std::string_view text);
+Json parse_json(std::string_view text, std::size_t most_values);
 
 } // namespace superres

@@ -1,33 +1,67 @@
 #include "weights_file.h"
 
+#include <algorithm>
 #include <cmath>
-#include <cstring>
 #include <fstream>
 #include <stdexcept>
+#include <utility>
 
 #include "json.h"
+#include "sha256.h"
 
 namespace superres {
 namespace {
 
-constexpr std::uint64_t kLargestFile = std::uint64_t{1} << 30; // 256 channels and 32 blocks take 151 MB
+// What one file can make this program hold, whatever it says: 256 channels and 32 blocks take 151 MB, and a header of
+// superres some tens of kB.
+constexpr std::uint64_t kLargestData = std::uint64_t{1} << 28, kLargestHeader = std::uint64_t{1} << 24;
+constexpr std::size_t kMostValues = std::size_t{1} << 18; // of a header's JSON, each of which takes some 150 bytes
 
 [[noreturn]] void damaged(const std::string &path, const std::string &why) {
   throw Failure{SR_FILE_ERROR, "'" + path + "' is truncated or damaged: " + why};
 }
 
-std::string read_file(const std::string &path) {
-  std::ifstream file(path, std::ios::binary | std::ios::ate);
-  if (!file)
-    throw Failure{SR_FILE_ERROR, "cannot read weights '" + path + "': no such file, or no right to read it"};
-  const auto size = static_cast<std::streamoff>(file.tellg());
-  if (size < 0 || static_cast<std::uint64_t>(size) > kLargestFile)
-    damaged(path, "its size cannot be that of a weights file");
-  std::string content(static_cast<std::size_t>(size), '\0');
-  file.seekg(0);
-  if (!file.read(content.data(), size))
-    damaged(path, "it cannot be read to its end");
-  return content;
+// The file as it lies there: 8 bytes of length, a header of so many, and data to the end.
+class File {
+public:
+  explicit File(const std::string &path) : path_(path), file_(path, std::ios::binary | std::ios::ate) {
+    if (!file_)
+      throw Failure{SR_FILE_ERROR, "cannot read weights '" + path + "': no such file, or no right to read it"};
+    const auto size = static_cast<std::streamoff>(file_.tellg());
+    file_.seekg(0);
+    if (size < 0 || static_cast<std::uint64_t>(size) > 8 + kLargestHeader + kLargestData)
+      damaged(path, "its size cannot be that of a weights file");
+    left_ = static_cast<std::uint64_t>(size);
+  }
+  std::uint64_t left() const { return left_; }
+  std::string read(std::uint64_t count) {
+    std::string content(static_cast<std::size_t>(count), '\0');
+    if (!file_.read(content.data(), static_cast<std::streamsize>(count)))
+      damaged(path_, "it cannot be read to its end");
+    left_ -= count;
+    return content;
+  }
+
+private:
+  const std::string &path_;
+  std::ifstream file_;
+  std::uint64_t left_ = 0;
+};
+
+Json header_of(File &file, const std::string &path) {
+  if (file.left() < 8)
+    damaged(path, "it has " + std::to_string(file.left()) + " bytes");
+  std::uint64_t length = 0;
+  const std::string digits = file.read(8);
+  for (std::size_t i = 0; i < 8; ++i)
+    length |= static_cast<std::uint64_t>(static_cast<unsigned char>(digits[i])) << 8 * i;
+  if (length > file.left())
+    damaged(path, "its header is longer than the file");
+  if (length > kLargestHeader)
+    damaged(path, "its header has " + std::to_string(length) + " bytes; expected at most " +
+                      std::to_string(kLargestHeader));
+  const std::string text = file.read(length);
+  return parse_json(text, kMostValues);
 }
 
 // A whole number of the JSON, or SR_FILE_ERROR.
@@ -45,12 +79,16 @@ std::int32_t option(const Json &options, const std::string &path, const char *na
   return static_cast<std::int32_t>(value);
 }
 
-sr_network numbers_of(const Json &header, const std::string &path) {
+// What superres wrote about the tensors, which is JSON in a string of the header's JSON.
+Json record_of(const Json &header, const std::string &path) {
   const Json *metadata = header.find("__metadata__");
   const Json *text = metadata ? metadata->find("superres") : nullptr;
   if (text == nullptr || text->kind != Json::Kind::string)
     throw Failure{SR_FILE_ERROR, "'" + path + "' is a safetensors file of another program: it has no superres metadata"};
-  const Json record = parse_json(text->string);
+  return parse_json(text->string, kMostValues);
+}
+
+sr_network numbers_of(const Json &record, const std::string &path) {
   const Json *format = record.find("format"), *plugin = record.find("plugin"), *options = record.find("options");
   if (format == nullptr || format->string != "superres-weights" || options == nullptr)
     throw Failure{SR_FILE_ERROR, "'" + path + "' is no superres-weights file"};
@@ -73,72 +111,105 @@ sr_network numbers_of(const Json &header, const std::string &path) {
           input_relu->boolean};
 }
 
+// A tensor as the header describes it.  first, last: its bytes, from where the data begin.
 struct Entry {
-  sr_tensor tensor{};
-  std::vector<float> values;
+  std::string name;
+  std::vector<std::int64_t> shape;
+  std::uint64_t first = 0, last = 0;
 };
 
-Entry entry_of(const std::string &name, const Json &described, std::string_view data, const std::string &path) {
+Entry entry_of(const std::string &name, const Json &described, const std::string &path) {
   const Json *type = described.find("dtype"), *shape = described.find("shape"), *range = described.find("data_offsets");
   if (type == nullptr || type->string != "F32")
     damaged(path, "tensor '" + name + "' has dtype '" + (type ? type->string : "") + "'; expected F32");
   if (shape == nullptr || shape->kind != Json::Kind::array || shape->array.size() > 4 || range == nullptr ||
       range->array.size() != 2)
     damaged(path, "tensor '" + name + "' is not described in full");
-  Entry entry;
-  entry.tensor.rank = static_cast<std::int32_t>(shape->array.size());
-  std::uint64_t size = 1;
-  for (std::size_t i = 0; i < shape->array.size(); ++i) {
-    const auto extent = whole(&shape->array[i], path, name);
-    if (extent < 0 || extent > (1 << 20) || (size *= static_cast<std::uint64_t>(extent)) > kLargestFile)
+  Entry entry{name, {}, 0, 0};
+  std::uint64_t size = 4;
+  for (const auto &extent : shape->array) {
+    entry.shape.push_back(whole(&extent, path, name));
+    if (entry.shape.back() < 0 || entry.shape.back() > 1 << 20 ||
+        (size *= static_cast<std::uint64_t>(entry.shape.back())) > kLargestData)
       damaged(path, "tensor '" + name + "' has an impossible shape");
-    entry.tensor.shape[i] = extent;
   }
   const auto first = whole(&range->array[0], path, name), last = whole(&range->array[1], path, name);
-  if (first < 0 || last < first || static_cast<std::uint64_t>(last) > data.size() ||
-      static_cast<std::uint64_t>(last - first) != 4 * size)
-    damaged(path, "tensor '" + name + "' lies outside the file, or its shape does not fit its bytes");
-  entry.values.resize(static_cast<std::size_t>(size));
-  if (size != 0)
-    std::memcpy(entry.values.data(), data.data() + first, entry.values.size() * sizeof(float));
+  if (first < 0 || last < first || static_cast<std::uint64_t>(last - first) != size)
+    damaged(path, "the shape of tensor '" + name + "' does not fit its bytes");
+  entry.first = static_cast<std::uint64_t>(first);
+  entry.last = static_cast<std::uint64_t>(last);
   return entry;
 }
 
-Network network_of(const std::string &content, const std::string &path) {
-  if (content.size() < 8)
-    damaged(path, "it has " + std::to_string(content.size()) + " bytes");
-  std::uint64_t length = 0;
-  for (std::size_t i = 0; i < 8; ++i)
-    length |= static_cast<std::uint64_t>(static_cast<unsigned char>(content[i])) << 8 * i;
-  if (length > content.size() - 8)
-    damaged(path, "its header is longer than the file");
-  const std::string_view whole_file(content);
-  const Json header = parse_json(whole_file.substr(8, static_cast<std::size_t>(length)));
-  const std::string_view data = whole_file.substr(8 + static_cast<std::size_t>(length));
-  const sr_network numbers = numbers_of(header, path);
-  std::vector<std::string> names;
+// In the order of their names.  Together they are the data, each byte of it once, as the format demands: so nothing
+// hides between them or behind them, and no byte is held twice.
+std::vector<Entry> entries_of(const Json &header, std::uint64_t data_bytes, const std::string &path) {
   std::vector<Entry> entries;
-  for (const auto &[name, described] : header.object) {
-    if (name == "__metadata__")
-      continue;
-    names.push_back(name);
-    entries.push_back(entry_of(name, described, data, path));
+  for (const auto &[name, described] : header.object)
+    if (name != "__metadata__")
+      entries.push_back(entry_of(name, described, path));
+  std::vector<const Entry *> placed;
+  for (const auto &entry : entries)
+    placed.push_back(&entry);
+  std::sort(placed.begin(), placed.end(), [](const Entry *a, const Entry *b) {
+    return std::pair(a->first, a->last) < std::pair(b->first, b->last);
+  });
+  std::uint64_t end = 0;
+  for (const Entry *entry : placed) {
+    if (entry->last > data_bytes)
+      damaged(path, "tensor '" + entry->name + "' lies outside the file");
+    if (entry->first != end)
+      damaged(path, "tensor '" + entry->name + "' begins at byte " + std::to_string(entry->first) +
+                        " of the data; expected " + std::to_string(end) + ", where the tensor before it ends");
+    end = entry->last;
   }
+  if (end != data_bytes)
+    damaged(path, std::to_string(data_bytes - end) + " bytes follow the last tensor");
+  return entries;
+}
+
+// As superres.io.weights.tensors_digest has it: names, dtypes, shapes and values, in the order of the names.
+std::string digest_of(const std::vector<Entry> &entries, const std::string &data) {
+  Sha256 digest;
+  for (const auto &entry : entries) {
+    std::string line = entry.name + " <f4 (";
+    for (std::size_t i = 0; i < entry.shape.size(); ++i)
+      line += (i ? " " : "") + std::to_string(entry.shape[i]) + (i + 1 < entry.shape.size() || i == 0 ? "," : "");
+    line += ")\n";
+    digest.add(line.data(), line.size());
+    digest.add(data.data() + entry.first, static_cast<std::size_t>(entry.last - entry.first));
+  }
+  return digest.hexadecimal();
+}
+
+Network network_of(File &file, const std::string &path) {
+  const Json header = header_of(file, path), record = record_of(header, path);
+  const sr_network numbers = numbers_of(record, path);
+  const std::uint64_t data_bytes = file.left();
+  const auto entries = entries_of(header, data_bytes, path);
+  const std::string data = file.read(data_bytes);
   std::vector<sr_tensor> tensors;
-  for (std::size_t i = 0; i < entries.size(); ++i) {
-    tensors.push_back(entries[i].tensor);
-    tensors.back().name = names[i].c_str();
-    tensors.back().values = entries[i].values.data();
+  for (const auto &entry : entries) {
+    // The values stay where they are: make_network copies those of the network, and refuses all others by name.
+    sr_tensor tensor{entry.name.c_str(), reinterpret_cast<const float *>(data.data() + entry.first),
+                     static_cast<std::int32_t>(entry.shape.size()), {}};
+    std::copy(entry.shape.begin(), entry.shape.end(), tensor.shape);
+    tensors.push_back(tensor);
   }
-  return make_network(numbers, tensors.data(), tensors.size());
+  auto network = make_network(numbers, tensors.data(), tensors.size());
+  // Files of superres before digests have none.
+  const Json *digest = record.find("tensors_sha256");
+  if (digest != nullptr && (digest->kind != Json::Kind::string || digest->string != digest_of(entries, data)))
+    damaged(path, "its tensors are not those that were written (another SHA-256)");
+  return network;
 }
 
 } // namespace
 
 Network read_network(const std::string &path) {
-  const std::string content = read_file(path);
+  File file(path);
   try {
-    return network_of(content, path);
+    return network_of(file, path);
   } catch (const std::runtime_error &error) { // what the JSON reader throws
     damaged(path, error.what());
   }

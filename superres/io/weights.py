@@ -147,7 +147,7 @@ def read_safetensors_metadata(content: bytes, label: str) -> dict[str, str]:
         header = json.loads(content[8:8 + length])
         metadata = header.get("__metadata__", {})
         return {str(key): str(value) for key, value in metadata.items()}
-    except (ValueError, AttributeError) as error:
+    except (ValueError, AttributeError, RecursionError) as error:
         raise _damaged(label, "its header is no JSON table") from error
 
 
@@ -159,7 +159,7 @@ def _record(metadata: Mapping[str, str], label: str) -> dict[str, Any]:
     try:
         record: dict[str, Any] = json.loads(metadata[_METADATA_KEY])
         kind, version = record["format"], int(record["version"])
-    except (KeyError, TypeError, ValueError):
+    except (KeyError, TypeError, ValueError, RecursionError):
         raise foreign from None
     if kind != FORMAT:
         raise WeightsError(f"'{label}' is a {kind} file; expected {FORMAT}",

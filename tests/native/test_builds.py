@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shutil
@@ -14,7 +15,10 @@ import pytest
 
 from superres import native
 from superres.engine import Engine
+from superres.errors import EngineError, WeightsError
+from superres.io.weights import read_weights, write_weights
 
+from ..engine.specimens import make_weights
 from . import builds
 
 QUICK = ("80", "90a")
@@ -152,18 +156,92 @@ def damaged_files(whole: bytes):
     nan = bytearray(whole)
     nan[-4:] = np.float32(np.nan).tobytes()
     yield bytes(nan), "holds NaN or infinite values"
+    flipped = bytearray(whole)
+    flipped[-4] ^= 1                                    # the last bit of a mantissa
+    yield bytes(flipped), "not those that were written (another SHA-256)"
+    yield whole[:8] + header.replace(b"tensors_sha256", b"tensors_sha265") + whole[8 + length:-4] + flipped[-4:], None
+    yield whole + b"\0", "1 bytes follow the last tensor"
+    described, data = json.loads(header), whole[8 + length:]
+    yield rewritten(described, b"\0" * 4 + data, shift=4), "begins at byte 4 of the data; expected 0"
+    first = described["input.bias"]["data_offsets"][0]
+    twice = {**described, "twice": {"dtype": "F32", "shape": [1], "data_offsets": [first, first + 4]}}
+    yield rewritten(twice, data), "where the tensor before it ends"
+    more = {**described, "more": {"dtype": "F32", "shape": [2], "data_offsets": [len(data), len(data) + 8]}}
+    yield rewritten(more, data + b"\0" * 8), "tensor 'more' is unknown"
+    # A short file that asks for much memory, and one that is no longer than its header says but longer than any can be.
+    yield rewritten({**described, "huge": {"dtype": "F32", "shape": [2 ** 20, 2 ** 20], "data_offsets": [0, 2 ** 42]}},
+                    data), "impossible shape"
+    many = b"[" + b"0," * 2 ** 18 + b"0]"
+    yield len(many).to_bytes(8, "little") + many, "more values than a weights file has"
+    yield (2 ** 24 + 1).to_bytes(8, "little") + b" " * (2 ** 24 + 1), "expected at most 16777216"
+
+
+def rewritten(described: dict, data: bytes, shift: int = 0) -> bytes:
+    """A file with this header, whose tensors lie `shift` bytes further on, and this data."""
+    moved = {name: each if name == "__metadata__" else
+             {**each, "data_offsets": [offset + shift for offset in each["data_offsets"]]}
+             for name, each in described.items()}
+    header = json.dumps(moved).encode()
+    return len(header).to_bytes(8, "little") + header + data
 
 
 def test_damaged_weights_are_refused_by_the_c_library(installed, tmp_path, project_root):
-    """Sanitizers on: a reader of files must survive every file."""
+    """Sanitizers on: a reader of files must survive every file.  Python's reader refuses the same ones."""
     whole = (project_root / "tests" / "data" / "quickstart-weights.safetensors").read_bytes()
     cv2.imwrite(str(tmp_path / "in.ppm"), np.zeros((2, 2, 3), np.uint8))
+    path = tmp_path / "w.safetensors"
+    command = [installed / "example" / "upscale", path, tmp_path / "in.ppm", tmp_path / "out.ppm"]
     for content, words in damaged_files(whole):
         assert content != whole
-        (tmp_path / "w.safetensors").write_bytes(content)
-        done = subprocess.run([installed / "example" / "upscale", tmp_path / "w.safetensors", tmp_path / "in.ppm",
-                               tmp_path / "out.ppm"], capture_output=True, text=True, check=False)
+        path.write_bytes(content)
+        done = subprocess.run(command, capture_output=True, text=True, check=False)
+        if words is None:   # without a digest, as the first superres wrote it
+            assert done.returncode == 0, done.stderr
+            read_weights(path)
+            continue
         assert done.returncode == 1 and done.stderr.startswith("error: ") and words in done.stderr, (words, done.stderr)
-    done = subprocess.run([installed / "example" / "upscale", tmp_path / "absent", tmp_path / "in.ppm", tmp_path / "o"],
-                          capture_output=True, text=True, check=False)
+        with pytest.raises((WeightsError, EngineError)):
+            Engine.load(path, device="cpu", engine="torch")
+    path.unlink()
+    with path.open("wb") as sparse:
+        sparse.truncate(2 ** 29)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 1 and "its size cannot be that of a weights file" in done.stderr
+    path.unlink()
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
     assert done.returncode == 1 and "no such file" in done.stderr
+
+
+def test_the_digest_is_the_one_that_python_wrote(installed, tmp_path):
+    """SHA-256 pads by up to 64 bytes: networks of several shapes, so that the last block is filled differently."""
+    cv2.imwrite(str(tmp_path / "in.ppm"), np.zeros((2, 2, 3), np.uint8))
+    for channels in (1, 2, 3, 5, 8, 13):
+        path = tmp_path / f"{channels}.safetensors"
+        write_weights(path, make_weights(base_channels=3 + channels, blocks=1, alpha=channels))
+        builds.run(installed / "example" / "upscale", path, tmp_path / "in.ppm", tmp_path / "out.ppm")
+
+
+def test_numbers_are_read_with_a_point_in_every_locale(installed, tmp_path, project_root):
+    """A German program's own locale would end 5.5 at the point, and find a network with up = 5."""
+    if shutil.which("localedef") is None:
+        pytest.skip("localedef is not installed")
+    made = subprocess.run(["localedef", "-i", "de_DE", "-f", "UTF-8", tmp_path / "de_DE.UTF-8"], capture_output=True,
+                          check=False)
+    if made.returncode:
+        pytest.skip("localedef has no de_DE to make")
+    whole = (project_root / "tests" / "data" / "quickstart-weights.safetensors").read_bytes()
+    length = int.from_bytes(whole[:8], "little")
+    header = whole[8:8 + length].replace(b'\\"up\\": 5', b'\\"up\\": 5.5')
+    (tmp_path / "w.safetensors").write_bytes(len(header).to_bytes(8, "little") + header + whole[8 + length:])
+    (tmp_path / "load.cpp").write_text(
+        '#include <clocale>\n#include <cstdio>\n#include <cstdlib>\n#include "superres/superres.h"\n'
+        'int main(int, char **given) {\n'
+        '  if (!std::setlocale(LC_ALL, "de_DE.UTF-8") || std::strtod("5.5", nullptr) != 5.0) return 3;\n'
+        '  sr_model *model = nullptr; sr_message why;\n'
+        '  std::printf("%d %s", sr_model_load(given[1], SR_DEVICE_CPU, 1, &model, &why), why.text);\n'
+        '  sr_model_destroy(model);\n  return 0;\n}\n')
+    builds.run(builds.tool("c++"), "-std=c++17", tmp_path / "load.cpp", "-I", installed / "tree" / "include",
+               builds.emulation() / "libsuperres.a", "-fsanitize=address,undefined", "-pthread",
+               "-o", tmp_path / "load")
+    said = builds.run(tmp_path / "load", tmp_path / "w.safetensors", env={**os.environ, "LOCPATH": str(tmp_path)})
+    assert "'up' is no whole number" in said
