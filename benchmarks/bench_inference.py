@@ -14,7 +14,8 @@ from superres.builtin.models.rivenson2017 import Rivenson2017Model
 from superres.events import Events
 from superres.image import Array
 from superres.inference.folded_tail import FoldedNetwork
-from superres.inference.forward import Runner, TensorPixels
+from superres.inference.forward import Runner
+from superres.inference.pixels import TensorPixels
 
 
 def test_engine_beside_eager_pytorch(versus: Callable[..., Any], measuring: bool, rng: np.random.Generator) -> None:

@@ -19,9 +19,10 @@ from superres.events import Events
 from superres.image import Array, Image, from_unit
 from superres.inference.device import resolve_device
 from superres.inference.engines import EngineName, arrange, check_names
-from superres.inference.forward import Runner, TensorPixels
+from superres.inference.exchange import SupportsDLPack, array_or_tensor, layout_of, tensor_on
+from superres.inference.forward import Band, Runner
 from superres.inference.load import model_of, network_of
-from superres.inference.pixels import ArrayPixels, Uint8Pixels
+from superres.inference.pixels import ArrayPixels, StoredPixels, TensorPixels
 from superres.io.weights import Weights, read_weights
 
 
@@ -55,9 +56,10 @@ class EngineDescription:
 class Engine:
     """Super-resolves images with one set of weights.  Make it with `load`; call it from as many threads as you like."""
 
-    def __init__(self, weights: Weights, runner: Runner, description: EngineDescription, takes_uint8: bool) -> None:
+    def __init__(self, weights: Weights, runner: Runner, description: EngineDescription,
+                 reads_as_stored: bool) -> None:
         """Use `load` or `from_weights`."""
-        self._takes_uint8 = takes_uint8
+        self._reads_as_stored = reads_as_stored
         self._weights = weights
         self._runner = runner
         self._description = description
@@ -98,8 +100,8 @@ class Engine:
             engine=arranged.engine, device=str(place), precision=precision, arithmetic=arranged.arithmetic,
             threads=torch.get_num_threads() if place.type == "cpu" else 0, tile_px=tile_px if tiled else 0,
             why=f"device {place}: {chosen}; engine: {arranged.why}")
-        runner = Runner(arranged.network, model.geometry, place, arranged.dtype, tile_px)
-        return cls(weights, runner, description, arranged.takes_uint8)
+        runner = Runner(arranged.network, model.geometry, place, arranged.dtype, tile_px, arranged.reads_as_stored)
+        return cls(weights, runner, description, arranged.reads_as_stored)
 
     @property
     def weights(self) -> Weights:
@@ -131,31 +133,46 @@ class Engine:
     def __call__(self, image: Array, white_level: float | None = None, *, passes: int = 1,
                  events: Events | None = None) -> Array: ...
 
-    def __call__(self, image: Array | Tensor | Image, white_level: float | None = None, *, passes: int = 1,
-                 events: Events | None = None) -> Array | Tensor | Image:
+    @overload
+    def __call__(self, image: SupportsDLPack, white_level: float | None = None, *, passes: int = 1,
+                 events: Events | None = None) -> Array | Tensor: ...
+
+    def __call__(self, image: Array | Tensor | Image | SupportsDLPack, white_level: float | None = None, *,
+                 passes: int = 1, events: Events | None = None) -> Array | Tensor | Image:
         """Super-resolve an image.
 
-        image: (H, W, 3) or (H, W) numpy array, uint8, uint16 or float; a superres.Image; or a float torch tensor
-        (N, 3, H, W) or (N, 1, H, W) with 1.0 for white.  white_level: the value that means 1.0; None for the maximum of
-        an integer dtype, 1.0 for floats, or what the Image says.  A single channel is fed three times, and the mean of
-        the three output channels comes back.  passes: how often the network is applied, fed with its own output.
-        Returns the input's type, dtype and device, ceil(L·H) × ceil(L·W) for each pass.  Integers are clamped to white
-        and rounded half to even; floats are not clamped.  An Image gets its new pixel size and keeps its profile.
+        image: (H, W, 3) or (H, W) numpy array, uint8, uint16 or float; a superres.Image; a torch tensor (N, 3, H, W) or
+        (N, 1, H, W), of floats with 1.0 for white or uint8 with 255; or an object of another framework that has
+        `__dlpack__`, as an image or as a batch.  white_level: the value that means 1.0; None for the maximum of an
+        integer dtype, 1.0 for floats, or what the Image says.  A single channel is fed three times, and the mean of the
+        three output channels comes back.  passes: how often the network is applied, fed with its own output.
+        Returns the input's type, dtype, device and layout, ceil(L·H) × ceil(L·W) for each pass; for an object of
+        another framework a numpy array from the CPU and a torch tensor from a GPU (both have `__dlpack__`).
+        Integers are clamped to white and rounded half to even; floats are not clamped.  An Image gets its new pixel
+        size and keeps its profile.
+        Everything is read where it lies.  With the native engine uint8 and float32 frames of three channels that fit
+        one tile are not copied on their way in or out; otherwise tiles are.
         Raises ImageError for another shape or dtype, NaN or infinity; Cancelled; EngineError when memory runs out.
         """
         events = events if events is not None else Events()
         if isinstance(image, Tensor):
             if white_level is not None:
-                raise ImageError("white_level is given for a tensor; expected floats with 1.0 for white",
-                                 hint="divide the tensor by its white level")
+                raise ImageError("white_level is given for a tensor; expected floats with 1.0 for white, or uint8 with "
+                                 "255", hint="divide the tensor by its white level")
             _require_passes(passes)
             return self._tensor(image, passes, events)
+        if not isinstance(image, np.ndarray | Image) and isinstance(image, SupportsDLPack):
+            return self._foreign(array_or_tensor(image), white_level, passes, events)
         bands = self.stream_rows(image, white_level, passes=passes, events=events)
         pixels = image.pixels if isinstance(image, Image) else image
         height, width = self.output_shape(pixels.shape[0], pixels.shape[1], passes)
-        result = np.empty((height, width, *pixels.shape[2:]), dtype=pixels.dtype)
-        top = 0
+        result, top = np.empty(0, dtype=pixels.dtype), 0
         for band in bands:
+            if len(band) == height and band.flags.c_contiguous and band.flags.writeable:
+                result = band
+                break
+            if top == 0:
+                result = np.empty((height, width, *pixels.shape[2:]), dtype=pixels.dtype)
             result[top:top + len(band)] = band
             top += len(band)
         if isinstance(image, Image):
@@ -181,34 +198,63 @@ class Engine:
 
     def _rows(self, source: ArrayPixels, passes: int, events: Events) -> Iterator[Array]:
         array = source.array
-        if self._takes_uint8 and passes == 1 and array.dtype == np.uint8 and array.ndim == 3 and source.white == 255:
-            for band in self._runner.bands(Uint8Pixels(array), events):
+        stored = source.white == 255 if array.dtype == np.uint8 else array.dtype == np.float32 and source.white == 1
+        if self._reads_as_stored and passes == 1 and stored and array.ndim == 3:
+            for band in self._runner.bands(StoredPixels(array), events):
                 yield band.pixels[0].permute(1, 2, 0).cpu().numpy()
             return
         for band in self._runner.bands(source, events, passes=passes):
             unit = band.pixels[0].permute(1, 2, 0).cpu().numpy()
             yield from_unit(unit.mean(axis=2) if array.ndim == 2 else unit, array.dtype, source.white)
 
+    def _foreign(self, image: Array | Tensor, white_level: float | None, passes: int, events: Events) -> Array | Tensor:
+        """An image (H, W, 3) or (H, W) like an array; a batch like a tensor."""
+        if isinstance(image, np.ndarray) and image.ndim != 4:
+            return self(image, white_level, passes=passes, events=events)
+        tensor = tensor_on(image) if isinstance(image, np.ndarray) else image
+        if tensor.ndim == 4:
+            result = self(tensor, white_level, passes=passes, events=events)
+            return result.numpy() if isinstance(image, np.ndarray) else result
+        if tensor.ndim not in (2, 3):
+            raise ImageError(f"image has shape {tuple(tensor.shape)}; expected (H, W), (H, W, 3) or (N, 3, H, W)")
+        planes = tensor[None, None] if tensor.ndim == 2 else tensor.permute(2, 0, 1)[None]
+        result = self(planes, white_level, passes=passes, events=events)
+        return result[0, 0] if tensor.ndim == 2 else result[0].permute(1, 2, 0)
+
     def _tensor(self, image: Tensor, passes: int, events: Events) -> Tensor:
         if image.ndim != 4 or image.shape[1] not in (1, 3) or 0 in image.shape[2:]:
             raise ImageError(f"tensor has shape {tuple(image.shape)}; expected (N, 3, H, W) or (N, 1, H, W)")
-        if not image.dtype.is_floating_point:
-            raise ImageError(f"tensor has dtype {image.dtype}; expected floats with 1.0 for white",
+        if not image.dtype.is_floating_point and image.dtype != torch.uint8:
+            raise ImageError(f"tensor has dtype {image.dtype}; expected floats with 1.0 for white, or uint8",
                              hint="convert it to float and divide it by its white level")
-        if not bool(torch.isfinite(image).all()):
+        if image.dtype.is_floating_point and not bool(torch.isfinite(image).all()):
             raise ImageError("tensor contains NaN or infinite values")
         count, channels, height, width = image.shape
-        result = image.new_empty((count, channels, *self.output_shape(height, width, passes)))
+        shape = (count, channels, *self.output_shape(height, width, passes))
+        as_stored = self._reads_as_stored and passes == 1 and channels == 3
+        result: Tensor | None = None
+        layout = layout_of(image)
         # Small images go through together, as many as fill one tile.
         together = max(1, self._runner.tile_px ** 2 // (height * width))
         for first in range(0, count, together):
-            batch = image.detach()[first:first + together]
-            top = 0
-            for band in self._runner.bands(TensorPixels(batch.expand(-1, 3, -1, -1)), events, passes=passes):
-                pixels = band.pixels.mean(dim=1, keepdim=True) if channels == 1 else band.pixels
-                result[first:first + together, :, top:top + pixels.shape[2]] = pixels
-                top += pixels.shape[2]
-        return result
+            batch = TensorPixels(image.detach()[first:first + together].expand(-1, 3, -1, -1), as_stored)
+            for band in self._runner.bands(batch, events, passes=passes):
+                pixels = _like(band, image.dtype, channels)
+                if pixels.shape == shape and pixels.device == image.device and pixels.is_contiguous(
+                        memory_format=layout):
+                    return pixels
+                if result is None:
+                    result = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout)
+                result[first:first + together, :, band.top:band.top + pixels.shape[2]] = pixels
+        return result if result is not None else image.new_empty(shape)
+
+
+def _like(band: Band, dtype: torch.dtype, channels: int) -> Tensor:
+    """The band's pixels with the input's number of channels; uint8 clamped and rounded half to even."""
+    pixels = band.pixels.mean(dim=1, keepdim=True) if channels == 1 else band.pixels
+    if dtype == torch.uint8 and pixels.dtype != torch.uint8:
+        return pixels.clamp(0, 1).mul_(255).round_().to(torch.uint8)
+    return pixels.to(dtype)
 
 
 def _require_passes(passes: int) -> None:

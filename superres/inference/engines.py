@@ -35,8 +35,8 @@ class Arrangement:
     """A network ready to run.
 
     engine: what runs it, never "auto".  network: on its device, of `dtype`.  arithmetic: in words.  why: in words.
-    tile_px: side of a tile's core that suits it.  takes_uint8: whether the network also takes and gives uint8, 255 for
-    white, clamped and rounded.
+    tile_px: side of a tile's core that suits it.  reads_as_stored: whether the network also takes uint8, 255 for white,
+    which it gives clamped and rounded, and reads its input where it lies, whatever the strides.
     """
 
     engine: EngineName
@@ -45,7 +45,7 @@ class Arrangement:
     arithmetic: str
     why: str
     tile_px: int = TORCH_TILE_PX
-    takes_uint8: bool = False
+    reads_as_stored: bool = False
 
 
 def check_names(engine: str, precision: str) -> None:
@@ -71,7 +71,7 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
                               hint="use precision = \"exact\", or engine = \"auto\"")
         compiled = native_network(spec, device, torch.get_num_threads())
         return Arrangement(chosen, compiled, torch.float32, compiled.model.describe()["arithmetic"], why,
-                           GPU_TILE_PX if device.type == "cuda" else TORCH_TILE_PX, takes_uint8=True)
+                           GPU_TILE_PX if device.type == "cuda" else TORCH_TILE_PX, reads_as_stored=True)
     if chosen == "openvino":
         if device.type != "cpu":
             raise EngineError(f"engine 'openvino' runs on the CPU; the device is {device}",

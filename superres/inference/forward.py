@@ -37,20 +37,6 @@ class Pixels(Protocol):
 
 
 @dataclass(frozen=True, eq=False)
-class TensorPixels:
-    """Pixels of a tensor (N, C, H, W), of any float dtype, on any device."""
-
-    tensor: Tensor
-
-    @property
-    def shape_px(self) -> tuple[int, int]:
-        return int(self.tensor.shape[2]), int(self.tensor.shape[3])
-
-    def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
-        return self.tensor[:, :, rows[0]:rows[1], columns[0]:columns[1]].float()
-
-
-@dataclass(frozen=True, eq=False)
 class Band:
     """Finished rows of the output.
 
@@ -66,6 +52,8 @@ class Runner:
     """A network with the place and the way it runs.  Immutable, so that any number of threads may use one.
 
     network: in evaluation mode, on `device`, of `dtype`.  tile_px: side of a tile's core in input pixels.
+    any_layout: whether the network reads its input where it lies, whatever the strides, and gives an output of its own;
+    others are given tiles that are channels last.
     """
 
     network: nn.Module
@@ -73,6 +61,7 @@ class Runner:
     device: torch.device
     dtype: torch.dtype = torch.float32
     tile_px: int = 512
+    any_layout: bool = False
 
     def bands(self, image: Pixels, events: Events, *, passes: int = 1) -> Iterator[Band]:
         """The output of `passes` applications, as bands of rows from top to bottom without gap or overlap.
@@ -113,12 +102,14 @@ class Runner:
         rows = plan_span(height, core, self.geometry)
         shape = rows.place[1] - rows.place[0], self.geometry.output_shape(height, width)[1]
         band: Tensor | None = None
-        for columns in plan_axis(width, self.tile_px, self.geometry):
+        plan = plan_axis(width, self.tile_px, self.geometry)
+        for columns in plan:
             events.raise_if_cancelled()
             output = self._tile(image.read(rows.read, columns.read))
             kept = output[:, :, rows.keep[0]:rows.keep[1], columns.keep[0]:columns.keep[1]]
+            if self.any_layout and len(plan) == 1:
+                return Band(rows.place[0], kept)    # a network of this kind allocates its output anew
             if band is None:
-                # Always a copy: a tensor born in inference mode would fail in the caller's autograd.
                 dtype = torch.uint8 if kept.dtype == torch.uint8 else torch.float32
                 band = torch.empty((*kept.shape[:2], *shape), dtype=dtype, device=kept.device,
                                    memory_format=torch.channels_last)
@@ -126,10 +117,12 @@ class Runner:
         assert band is not None
         return Band(rows.place[0], band)
 
-    @torch.inference_mode()
+    # Not in inference mode: what is born there would fail in the caller's autograd.
+    @torch.no_grad()
     def _tile(self, pixels: Tensor) -> Tensor:
         dtype = torch.uint8 if pixels.dtype == torch.uint8 else self.dtype
-        tile = pixels.to(device=self.device, dtype=dtype, memory_format=torch.channels_last)
+        layout = torch.preserve_format if self.any_layout else torch.channels_last
+        tile = pixels.to(device=self.device, dtype=dtype, memory_format=layout)
         output: Tensor = self.network(tile)
         return output
 

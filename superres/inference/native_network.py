@@ -8,6 +8,7 @@ from torch import Tensor, nn
 
 from superres.api.model import NativeSpec
 from superres.errors import EngineError
+from superres.inference.exchange import layout_of
 from superres.native.model import CPU, NativeModel
 
 _MODELS: "weakref.WeakValueDictionary[int, NativeModel]" = weakref.WeakValueDictionary()
@@ -33,7 +34,8 @@ def native_forward(image: Tensor, model: int, up: int, down: int) -> Tensor:
 @native_forward.register_fake
 def _(image: Tensor, model: int, up: int, down: int) -> Tensor:
     count, _, height, width = image.shape
-    return image.new_empty((count, 3, (height * up + down - 1) // down, (width * up + down - 1) // down))
+    shape = (count, 3, (height * up + down - 1) // down, (width * up + down - 1) // down)
+    return torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout_of(image))
 
 
 def registered(model: NativeModel) -> int:

@@ -1,4 +1,4 @@
-"""Arrays as input of a network: checked once, turned into floats tile by tile."""
+"""Arrays and tensors as input of a network: checked once, turned into floats tile by tile where they must be."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from torch import Tensor
 
 from superres.errors import ImageError
 from superres.image import FLOAT_LIMIT, Array, default_white_level
+from superres.inference.exchange import tensor_on
 
 _CHECKED_ROWS = 256
 
@@ -74,8 +75,9 @@ class ArrayPixels:
 
 
 @dataclass(frozen=True, eq=False)
-class Uint8Pixels:
-    """An (H, W, 3) uint8 array, 255 for white, that `Runner` reads as it is, for a network that takes uint8."""
+class StoredPixels:
+    """An (H, W, 3) array that `Runner` reads where it lies, for a network that takes it so: uint8 with 255 for white,
+    or float32 with 1.0."""
 
     array: Array
 
@@ -84,6 +86,27 @@ class Uint8Pixels:
         return int(self.array.shape[0]), int(self.array.shape[1])
 
     def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
-        """(1, 3, rows, columns) uint8, channels last in memory."""
-        region = self.array[rows[0] : rows[1], columns[0] : columns[1]]
-        return torch.from_numpy(np.array(region)).permute(2, 0, 1)[None]
+        """(1, 3, rows, columns) of the array's dtype and strides."""
+        return tensor_on(self.array[rows[0] : rows[1], columns[0] : columns[1]]).permute(2, 0, 1)[None]
+
+
+@dataclass(frozen=True, eq=False)
+class TensorPixels:
+    """Pixels of a tensor (N, C, H, W) on any device: of any float dtype, with 1.0 for white, or uint8 with 255.
+
+    as_stored: whether uint8 is given as it is, for a network that takes it so.
+    """
+
+    tensor: Tensor
+    as_stored: bool = False
+
+    @property
+    def shape_px(self) -> tuple[int, int]:
+        return int(self.tensor.shape[2]), int(self.tensor.shape[3])
+
+    def read(self, rows: tuple[int, int], columns: tuple[int, int]) -> Tensor:
+        """(N, C, rows, columns), float32 or as stored; a copy only where the dtype changes."""
+        region = self.tensor[:, :, rows[0] : rows[1], columns[0] : columns[1]]
+        if region.dtype != torch.uint8:
+            return region.float()
+        return region if self.as_stored else region.float() / 255

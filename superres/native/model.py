@@ -59,6 +59,10 @@ class NativeModel:
             raise _error(failure) from None
         return cls(made, device, int(hyper["up"]), int(hyper["down"]))
 
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Itself: nothing in it can change, so copies of a module around it share its weights."""
+        return self
+
     def describe(self) -> dict[str, str]:
         """What runs: device, arithmetic, kernel, channels, up, down, halo_px, origin_multiple."""
         return dict(self._core.describe())
@@ -76,9 +80,9 @@ class NativeModel:
 
         image: (N, 3, H, W), uint8 (255 is white) or float32 (1.0 is white): a numpy array, a torch tensor, or any
         object with `__dlpack__`, on the model's device, with whatever strides; it is read where it lies.
-        Returns (N, 3, ceil(L·H), ceil(L·W)) of the same dtype and framework, contiguous; another framework's object
-        comes back as a numpy array from the CPU and as a torch tensor from a GPU (both speak DLPack).  uint8 is clamped
-        and rounded half to even, floats are not clamped.
+        Returns (N, 3, ceil(L·H), ceil(L·W)) of the same dtype and framework, contiguous, or channels last where a torch
+        tensor is; another framework's object comes back as a numpy array from the CPU and as a torch tensor from a GPU
+        (both speak DLPack).  uint8 is clamped and rounded half to even, floats are not clamped.
         On a GPU the work is queued on torch's current stream.  Raises ImageError, EngineError.
         """
         image = _known(image)
@@ -93,7 +97,11 @@ class NativeModel:
         shape = (count, 3, *self.output_shape(height, width))
         if isinstance(image, np.ndarray):
             return np.empty(shape, dtype=image.dtype)
-        return image.new_empty(shape)
+        import torch
+
+        last = image.is_contiguous(memory_format=torch.channels_last) and not image.is_contiguous()
+        return torch.empty(shape, dtype=image.dtype, device=image.device,
+                           memory_format=torch.channels_last if last else torch.contiguous_format)
 
     def run(self, image: Any, result: Any, source: Buffer | None = None) -> None:
         """The same into an array of the caller's: (N, 3, H', W') of the dtype and device of `image`, writeable, of any

@@ -204,7 +204,7 @@ def test_bicubic_needs_no_tensors():
     (torch.zeros(3, 4, 4), r"tensor has shape \(3, 4, 4\); expected \(N, 3, H, W\)"),
     (torch.zeros(1, 4, 4, 4), "tensor has shape"),
     (torch.zeros(1, 3, 0, 4), "tensor has shape"),
-    (torch.zeros(1, 3, 4, 4, dtype=torch.uint8), "dtype torch.uint8; expected floats"),
+    (torch.zeros(1, 3, 4, 4, dtype=torch.int16), "dtype torch.int16; expected floats"),
     (torch.full((1, 3, 4, 4), torch.inf), "NaN or infinite"),
 ])
 def test_wrong_images_are_refused(small, image, words):

@@ -11,8 +11,8 @@ from superres.builtin.models.bicubic import BicubicModel
 from superres.builtin.models.rivenson2017 import Rivenson2017Model
 from superres.errors import Cancelled, EngineError
 from superres.events import Events
-from superres.inference.forward import Runner, TensorPixels
-from superres.inference.pixels import ArrayPixels
+from superres.inference.forward import Runner
+from superres.inference.pixels import ArrayPixels, TensorPixels
 
 CPU = torch.device("cpu")
 # In units of white, for outputs between black and white as images have them.  float32: the same sums, in the order that
