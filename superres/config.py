@@ -139,6 +139,11 @@ class TrainSection(Section):
         ge=2,
         description="distance of patches in coarse pixels, a multiple of L's denominator; default half a patch",
     )
+    odd_sides: float = Field(
+        0.5, ge=0.0, le=1.0, description="share of steps whose patches lose their last row, and of those whose patches "
+        "lose their last column (for L = up/3 one or two, and so on), so that the network also learns the border of "
+        "images whose sides are no multiple of L's denominator; without effect where L is whole; 0: never (paper)"
+    )
     validate_every: PositiveInt | None = Field(None, description="steps between validations; default 20 times a run")
     checkpoint_every: PositiveInt | None = Field(
         None, description="steps between checkpoints; default at each validation"

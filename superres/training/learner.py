@@ -94,7 +94,7 @@ class Learner:
         prediction = self._predict(coarse)
         if prediction.shape != fine.shape:
             raise PluginError(f"model '{self.model.name}' gave {tuple(prediction.shape)} for patches of "
-                              f"{coarse.shape[2]} px; its geometry promises {tuple(fine.shape)}",
+                              f"{coarse.shape[2]} × {coarse.shape[3]} px; its geometry promises {tuple(fine.shape)}",
                               hint="mend the model's geometry or its forward")
         total: Tensor | None = None
         for module, name, factor in self.losses:

@@ -91,7 +91,7 @@ class _Training:
         stride_px = settings.patch_stride_px or default_stride_px(settings.patch_px, geometry)
         self.job, self.device, self.events, self.ranks = job, device, events, ranks
         patches = cut_patches(job.training, geometry, settings.patch_px, stride_px)
-        self.batches = Batches(patches, settings.batch_size, settings.augment, job.seed, device, ranks)
+        self.batches = Batches(patches, settings, job.seed, device, ranks)
         self.validation = None if not job.validation else some_patches(
             cut_patches(job.validation, geometry, settings.patch_px, settings.patch_px), VALIDATION_PX, job.seed)
         self.steps = step_count(settings, len(patches))

@@ -21,8 +21,7 @@ from superres.errors import TrainingError
 from superres.image import FloatArray, Image
 
 # Second words of the seeds, so that the streams are independent; the loop has more.
-_ORDER, _AUGMENTATION, _CHOICE = 1, 2, 5
-
+_ORDER, _AUGMENTATION, _CHOICE, _SIDES = 1, 2, 5, 8
 
 
 @dataclass(frozen=True)
@@ -186,6 +185,22 @@ def random_changes(augment: Augment, batch_size: int, step: int, seed: int) -> l
         strengths = rng.uniform(WEAKEST_STAIN, STRONGEST_STAIN, size=(batch_size, 3))
     return [Change(int(symmetry) % 4, bool(symmetry >= 4), _ORDERS[order], tuple(strength))
             for symmetry, order, strength in zip(symmetries, orders, strengths.tolist(), strict=True)]
+
+
+def random_sides(share: float, patch_px: int, geometry: Geometry, step: int, seed: int) -> tuple[int, int]:
+    """Height and width in coarse pixels to which the patches of a step are cut, at their bottom and right.
+
+    patch_px, or for each of the two with probability `share` 1 … geometry.origin_multiple − 1 pixels less.  A strided
+    output layer reads beyond the image's last row only where the side is no multiple of its stride; patches that are
+    always multiples would never teach a network what such a row should be.
+    """
+    multiple = geometry.origin_multiple
+    if multiple == 1 or share == 0:
+        return patch_px, patch_px
+    rng = np.random.default_rng([seed, _SIDES, step])
+    cut, dropped = rng.random(2) < share, rng.integers(1, multiple, size=2)
+    height, width = (patch_px - cut * dropped).tolist()
+    return height, width
 
 
 def _fill(target: FloatArray, image: Image, top: int, left: int, change: Change) -> None:

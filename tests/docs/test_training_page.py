@@ -24,7 +24,7 @@ def test_every_key_of_train_is_in_the_table_with_its_default():
     named = {key for row in rows for key in re.findall(r"`([a-z_]+)`", row.split("|")[1])}
     assert named == set(TrainSection.model_fields)
     for key, default in (("learning_rate", "1e-4"), ("schedule", "`constant`"), ("precision", "`float32`"),
-                         ("augment", "`none`"), ("convolutions", "`auto`")):
+                         ("augment", "`none`"), ("convolutions", "`auto`"), ("odd_sides", "0.5")):
         assert any(f"`{key}`" in row.split("|")[1] and default in row.split("|")[2] for row in rows), key
         assert str(TrainSection.model_fields[key].default) in (default.strip("`"), "0.0001")
 
@@ -38,7 +38,8 @@ def test_the_papers_training_is_the_reference(monkeypatch, tmp_path):
     monkeypatch.setenv("SUPERRES_SCAN", str(tmp_path))
     path = ROOT / "examples" / "paper" / "lung.toml"
     train = load_plan(path).config.train
-    assert train.model_copy(update={"epochs": None}) == TrainSection() and train.epochs == 630
+    assert train.model_copy(update={"epochs": None, "odd_sides": 0.5}) == TrainSection()
+    assert train.epochs == 630 and train.odd_sides == 0, "every patch of the paper had 60² pixels"
     assert (train.patch_px, train.batch_size, train.learning_rate, train.schedule) == (60, 64, 1e-4, "constant")
 
 

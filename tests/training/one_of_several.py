@@ -24,8 +24,7 @@ def gradient(job, ranks):
     learner = Learner(job, torch.device("cpu"), ranks)
     learner.set_losses(job.losses)
     patches = cut_patches(job.training, job.model.geometry, job.settings.patch_px, 6)
-    learner.gradient(*Batches(patches, job.settings.batch_size, job.settings.augment, job.seed, torch.device("cpu"),
-                              ranks).at(0))
+    learner.gradient(*Batches(patches, job.settings, job.seed, torch.device("cpu"), ranks).at(0))
     return np.concatenate([each.grad.numpy().ravel() for each in learner.network.parameters()])
 
 

@@ -20,7 +20,7 @@ compiled = pytest.mark.skipif(native.winograd() is None, reason=native.reason_un
                               "this processor, or the build, has no AVX2 convolutions")
 
 SIZES = [(2, 9, 14, 17, 19), (1, 8, 8, 16, 16), (3, 12, 7, 34, 38), (1, 1, 1, 16, 24), (1, 5, 3, 44, 75),
-         (5, 4, 4, 62, 16)]
+         (5, 4, 4, 62, 16), (2, 39, 40, 16, 18), (1, 59, 59, 16, 16)]
 
 
 def random_case(n, h, w, inputs, outputs, layout):

@@ -56,7 +56,7 @@ def test_the_averaged_weights_are_the_ones_that_are_validated_and_kept(tmp_path)
 
 
 @pytest.mark.parametrize("options", [{"average": 0.9}, {"clip_gradient": 0.05}, {"precision": "bfloat16"},
-                                     {"schedule": "cosine", "warm_up": 4}], ids=str)
+                                     {"schedule": "cosine", "warm_up": 4}, {"odd_sides": 1.0}], ids=str)
 def test_every_option_resumes_bit_for_bit(tmp_path, options):
     expected = train(small_job(tmp_path / "whole", steps=14, **options), Events())
     job = small_job(tmp_path / "parts", steps=14, **options)

@@ -183,7 +183,7 @@ def test_a_model_that_breaks_its_geometry_is_named(tmp_path):
             return nn.Conv2d(3, 3, 3, padding=1)
 
     with pytest.raises(PluginError, match=r"model 'wrong' gave \(4, 3, 12, 12\) .* promises \(4, 3, 30, 30\)"):
-        train(small_job(tmp_path, model=Wrong()), Events())
+        train(small_job(tmp_path, model=Wrong(), odd_sides=0), Events())
 
 
 def test_a_loss_that_is_no_scalar_is_named(tmp_path):
