@@ -5,6 +5,7 @@ A warning is no proof, and silence is none either: only what leaves a trace in t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -14,31 +15,40 @@ from scipy import fft, ndimage
 
 from superres.errors import ImageError
 from superres.image import LUMA_WEIGHTS, FloatArray, Image
-from superres.io.weights import Weights
+from superres.io.weights import Stain, Weights
 from superres.optics.spectrum import noise_sd
-from superres.training.stain import optical_density
+from superres.training.stain import StainSums, nearest_stain
 
 Subject = Literal["pixel size", "colour", "stain", "blank", "focus", "unjudged"]
 
 PIXEL_SIZE_TOLERANCE = 0.1
 """Relative.  Within 5 % registration itself accepts a pair, and networks see scales of up to 2 % in training."""
 
-STAIN_LIMIT = 4.5
-"""Mean squared Mahalanobis distance of an image's optical densities from the training inputs'.  Virtual 40× fields of
-13 H&E slides: 0.6–4.1 against each other, up to 7.7 for slides of two other laboratories; Masson's
-trichrome against H&E 5–13, grey frames 35, immunohistochemistry 70–190, picrosirius red 50–170."""
+STAIN_LIMIT = 5.5
+"""Squared distance from the nearest training specimen (superres.training.stain).  H&E fields of slides that are left
+out of the statistics: 0.1–4.5 (11 of 12 slides; OS-1, whose scanner is bluish, 5.8–9.3; pure collagen in a field of 37
+µm up to 9.3); Masson's trichrome of one slide against H&E 6.9–13.9, picrosirius red 66–260, immunohistochemistry
+94–150."""
+
+EXCHANGED_LIMIT = 3.0
+"""The same, where with red and blue exchanged an image fits, and is less than half as far.  Slides whose red and blue
+absorb alike (of 12, one) keep looking right."""
 
 FOCUS_LIMIT = -2.9
 """log10 of power at 0.55–0.73 of the coarse cut-off over that at 0.11–0.22.  In focus −1.5 … −2.5 (26 fields, 13
 slides); 1 µm of defocus −3.3 and less, 1.5× of empty magnification −3.2 and less."""
 
+NOISE_DOUBT = 1.15
+"""So many times the noise beyond every optical frequency counts as noise below it: a field of 158 px tells its level to
+about 5 %, and windowing leaks."""
+
 STRUCTURE_LIMIT, STRUCTURE_OVER_NOISE = 0.006, 8.0
 """Power at 0.11–0.22 of the cut-off, in white² at two pixels a finest period: tissue has 0.01–0.7, a clear field
 0.0001, tissue 2–3 µm out of focus 0.0002–0.004.  Below, the finest structure says nothing about focus."""
 
-GREY_SD = 0.004
-"""Standard deviation of colour differences below which a picture is grey: a third of what noise of 1 % makes of
-them."""
+GREY_SD, GREY_BLUR_PX = 0.005, 1.5
+"""A picture is grey where the second of its colours' principal components has less than this standard deviation, in
+units of white, blurred and noise taken off: red, green and blue are then one picture, each perhaps of another gain."""
 
 WINDOW_PX, WINDOWS = 256, 16
 """An image of any size is judged by so many windows of this side, spread over it."""
@@ -91,34 +101,49 @@ def _pixel_size(image: Image, weights: Weights) -> list[Finding]:
 
 
 def _stain(windows: list[FloatArray], image: Image, weights: Weights) -> list[Finding]:
-    mean = np.array(weights.optical_density_mean)
-    covariance = np.array(weights.optical_density_covariance)
-    if mean.shape != (3,) or covariance.shape != (3, 3):
-        return [Finding("unjudged", "the weights file has no statistics of the stain that it was trained on, so the "
+    if not weights.stains:
+        return [Finding("unjudged", "the weights file has no statistics of the stains that it was trained on, so the "
                                     "stain cannot be judged")]
-    densities = np.concatenate([
-        optical_density(ndimage.gaussian_filter(window, (1, 1, 0))).reshape(-1, 3) for window in windows
-    ]).astype(np.float64)
-    colourful = float(np.sqrt(np.linalg.eigvalsh(covariance)[:2].sum()))
-    if colourful > 0.02 and _is_grey(windows, image):
-        return [Finding("colour", "it is grey (red, green and blue are equal), the weights were trained on colours")]
-    # 1e-4: density noise of 0.01, below which no stain is told apart and an inverse would count rounding.
-    inverse = np.linalg.inv(covariance + 1e-4 * np.eye(3))
-    offset = densities - mean
-    distance = float(np.einsum("ij,jk,ik->i", offset, inverse, offset).mean())
-    if distance <= STAIN_LIMIT:
+    if not _all_grey(weights.stains) and (image.channels == 1 or _is_grey(windows)):
+        return [Finding("colour", "it is grey (red, green and blue show one picture), the weights were trained on "
+                                  "colours")]
+    seen, exchanged = StainSums(), StainSums()
+    for window in windows:
+        seen.add(window)
+        exchanged.add(window[..., ::-1])
+    stain, other = seen.stain("image"), exchanged.stain("image")
+    if stain is None or other is None:
+        return [Finding("unjudged", "hardly any light is absorbed in it, so its stain cannot be judged")]
+    (apart, nearest), (apart_exchanged, _) = nearest_stain(stain, weights.stains), nearest_stain(other, weights.stains)
+    if apart > EXCHANGED_LIMIT and apart_exchanged < min(apart / 2, STAIN_LIMIT):
+        return [Finding("stain", f"its colours fit better with red and blue exchanged (distance {apart_exchanged:.1f} "
+                                 f"for {apart:.1f}): its channels may be in the order blue, green, red")]
+    if apart <= STAIN_LIMIT:
         return []
-    seen = ", ".join(f"{value:.2f}" for value in densities.mean(axis=0))
-    known = ", ".join(f"{value:.2f}" for value in mean)
-    return [Finding("stain", f"its stain is another: mean optical density of red, green, blue is {seen}, in training "
-                             f"{known} (distance {distance:.1f}, expected below {STAIN_LIMIT:g})")]
+    return [Finding("stain", f"its stain is another: red, green, blue absorb {_shares(stain)}, in training at the "
+                             f"nearest ('{nearest.specimen}') {_shares(nearest)} (distance {apart:.1f}, expected below "
+                             f"{STAIN_LIMIT:g})")]
 
 
-def _is_grey(windows: list[FloatArray], image: Image) -> bool:
-    if image.channels == 1:
-        return True
-    spread = [float(np.std(window[..., a] - window[..., b])) for window in windows for a, b in ((0, 1), (1, 2))]
-    return max(spread) < GREY_SD
+def _shares(stain: Stain) -> str:
+    red, blue = stain.mean[:2]
+    return f"{red:.0%}, {1 - red - blue:.0%}, {blue:.0%}"
+
+
+def _all_grey(stains: Sequence[Stain]) -> bool:
+    return all(max(abs(share - 1 / 3) for share in stain.mean[:2]) < 1e-3 for stain in stains)
+
+
+def _is_grey(windows: list[FloatArray]) -> bool:
+    """Whether one picture explains all three channels, up to noise."""
+    second = 0.0
+    for window in windows:
+        blurred = ndimage.gaussian_filter(window, (GREY_BLUR_PX, GREY_BLUR_PX, 0)).reshape(-1, 3)
+        variance = float(np.linalg.eigvalsh(np.cov(blurred.T.astype(np.float64)))[1])
+        # A Gaussian leaves 1/(4πσ²) of the variance of white noise.
+        variance -= noise_sd(window) ** 2 / (4 * np.pi * GREY_BLUR_PX ** 2)
+        second = max(second, variance)
+    return second < GREY_SD ** 2
 
 
 @dataclass(frozen=True)
@@ -133,7 +158,7 @@ class _Bands:
 def _focus(bands: list[_Bands]) -> list[Finding]:
     if not bands:
         return []
-    share = float(np.median([np.log10(max(each.high - each.noise, 1e-12) / each.low) for each in bands]))
+    share = float(np.median([np.log10(max(each.high - NOISE_DOUBT * each.noise, 1e-12) / each.low) for each in bands]))
     if share >= FOCUS_LIMIT:
         return []
     return [Finding("focus", f"its finest structure is missing (power 10^{max(share, -9.0):.1f} of the coarse "

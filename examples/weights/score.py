@@ -112,7 +112,7 @@ def recipe(path: Path) -> str:
     weights = read_weights(path)
     facts = weights.provenance["training"]
     settings = {key: value for key, value in facts["settings"].items() if value not in (None, 0, 0.0, False)}
-    density = ", ".join(f"{value:.3f}" for value in weights.optical_density_mean)
+    stains = ", ".join(f"{stain.specimen} {stain.mean[0]:.2f} {stain.mean[1]:.2f}" for stain in weights.stains)
     return "\n".join([
         f"- model `{weights.plugin}`, {weights.parameters:,} parameters, "
         f"{', '.join(f'{key} {value}' for key, value in sorted(weights.options.items()))}",
@@ -120,7 +120,7 @@ def recipe(path: Path) -> str:
         f"on {', '.join(facts['validation_specimens'])}; best of {facts['steps']} steps: {facts['best_step']}",
         f"- loss {facts['losses'][0]['plugin']} {facts['losses'][0]['options']}",
         f"- settings {', '.join(f'{key} {value}' for key, value in settings.items())}",
-        f"- mean optical density of the inputs (R, G, B) {density}",
+        f"- mean shares of red and of blue in the optical density of the inputs: {stains}",
         f"- {weights.provenance['simulated']}"])
 
 

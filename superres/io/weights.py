@@ -23,7 +23,23 @@ from superres.optics import Optics
 
 FORMAT = "superres-weights"
 FORMAT_VERSION = 1
+STAINS_VERSION = 1
+"""Of what `stains` holds.  Files without it, or with that of another version, work but cannot judge a stain:
+`examples/weights/stains.py` writes it into them."""
 _METADATA_KEY = "superres"
+
+
+@dataclass(frozen=True)
+class Stain:
+    """The colours of one specimen, as absorbed light.
+
+    mean (3,), covariance (3, 3): over pixels, in the coordinates of superres.training.stain: share of red and of blue
+    in the total optical density, natural logarithm of that total.
+    """
+
+    specimen: str
+    mean: tuple[float, ...]
+    covariance: tuple[tuple[float, ...], ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,8 +49,8 @@ class Weights:
     plugin, options: name and full options of the model plug-in.  geometry: up, down, channels, halo_px and
     origin_multiple, as `dataclasses.asdict` of the model's Geometry gives them.
     coarse_pixel_size_um, fine_pixel_size_um: object-plane pitch of the training inputs and truths.  coarse, fine: their
-    optics where known.  optical_density_mean (3,), optical_density_covariance (3, 3): of the training inputs (see
-    superres.training.stain), by which a later image can be told to be of another stain.
+    optics where known.  stains: of the training inputs, one for each specimen, by which a later image can be told to
+    be of another stain; empty where nobody knows.
     provenance: JSON values (versions, seed, summary of the training data, the sentence on simulation).
     tensors: name → float array.
     """
@@ -47,8 +63,7 @@ class Weights:
     tensors: Mapping[str, npt.NDArray[Any]] = field(repr=False)
     coarse: Optics | None = None
     fine: Optics | None = None
-    optical_density_mean: tuple[float, ...] = ()
-    optical_density_covariance: tuple[tuple[float, ...], ...] = ()
+    stains: tuple[Stain, ...] = ()
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -69,8 +84,7 @@ def write_weights(path: Path, weights: Weights) -> None:
         "fine_pixel_size_um": weights.fine_pixel_size_um,
         "coarse": asdict(weights.coarse) if weights.coarse else None,
         "fine": asdict(weights.fine) if weights.fine else None,
-        "optical_density_mean": list(weights.optical_density_mean),
-        "optical_density_covariance": [list(row) for row in weights.optical_density_covariance],
+        "stains": {"version": STAINS_VERSION, "specimens": [asdict(stain) for stain in weights.stains]},
         "provenance": dict(weights.provenance), "tensors_sha256": tensors_digest(weights.tensors),
     }
     metadata = {_METADATA_KEY: json.dumps(record, ensure_ascii=False, allow_nan=False, sort_keys=True)}
@@ -105,9 +119,7 @@ def read_weights(path: Path) -> Weights:
             fine_pixel_size_um=float(record["fine_pixel_size_um"]), tensors=tensors,
             coarse=Optics(**record["coarse"]) if record["coarse"] else None,
             fine=Optics(**record["fine"]) if record["fine"] else None,
-            optical_density_mean=tuple(float(value) for value in record["optical_density_mean"]),
-            optical_density_covariance=tuple(
-                tuple(float(value) for value in row) for row in record["optical_density_covariance"]),
+            stains=_stains(record.get("stains", {})),
             provenance=dict(record["provenance"]))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the metadata of '{path}' are incomplete: {type(error).__name__}: {error}",
@@ -168,6 +180,20 @@ def _record(metadata: Mapping[str, str], label: str) -> dict[str, Any]:
         raise WeightsError(f"'{label}' has format version {version}; this superres reads up to {FORMAT_VERSION}",
                            hint="install a newer superres")
     return record
+
+
+def _stains(record: Mapping[str, Any]) -> tuple[Stain, ...]:
+    if record.get("version") != STAINS_VERSION:
+        return ()
+    return tuple(_stain(each) for each in record["specimens"])
+
+
+def _stain(record: Mapping[str, Any]) -> Stain:
+    mean = tuple(float(value) for value in record["mean"])
+    covariance = tuple(tuple(float(value) for value in row) for row in record["covariance"])
+    if np.shape(mean) != (3,) or np.shape(covariance) != (3, 3) or not np.isfinite([mean, *covariance]).all():
+        raise ValueError(f"stain of '{record['specimen']}' is not three finite numbers and their covariance")
+    return Stain(str(record["specimen"]), mean, covariance)
 
 
 def _require_finite(tensors: Mapping[str, npt.NDArray[Any]], label: str) -> None:

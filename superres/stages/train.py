@@ -12,14 +12,14 @@ from superres.api.source import Acquisition, Pair
 from superres.errors import PluginError, SourceError, SuperresError
 from superres.events import Events, Progress
 from superres.inference.generator import borrowed_generator
-from superres.io.weights import Weights, read_weights, write_weights
+from superres.io.weights import Stain, Weights, read_weights, write_weights
 from superres.stages.store import StageFolder
 from superres.training.history import HistoryRow, read_history
 from superres.training.job import TrainingJob, TrainingResult
 from superres.training.loop import HISTORY_FILE
 from superres.training.loop import train as run_training
 from superres.training.ranks import ALONE, Ranks
-from superres.training.stain import StainStatistics, stain_statistics
+from superres.training.stain import stains_of
 
 WEIGHTS_FILE = "weights.safetensors"
 
@@ -57,7 +57,7 @@ def train(
     write_weights(
         path,
         _weights(
-            job.model, acquisition, stain_statistics(pair.coarse for pair in job.training), provenance, result.tensors
+            job.model, acquisition, stains_of(job.training), provenance, result.tensors
         ),
     )
     return path
@@ -79,7 +79,7 @@ def describe_untrained(
         network = model.build()
     tensors = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
     write_weights(
-        path, _weights(model, acquisition, stain_statistics(pair.coarse for pair in pairs), provenance, tensors)
+        path, _weights(model, acquisition, stains_of(pairs), provenance, tensors)
     )
     return path
 
@@ -99,7 +99,7 @@ def training_facts(weights: Path) -> Mapping[str, Any]:
 def _weights(
     model: Model,
     acquisition: Acquisition,
-    stain: StainStatistics,
+    stains: tuple[Stain, ...],
     provenance: Mapping[str, Any],
     tensors: Mapping[str, Any],
 ) -> Weights:
@@ -112,8 +112,7 @@ def _weights(
         tensors=tensors,
         coarse=acquisition.coarse,
         fine=acquisition.fine,
-        optical_density_mean=stain.mean,
-        optical_density_covariance=stain.covariance,
+        stains=stains,
         provenance=provenance,
     )
 

@@ -31,7 +31,8 @@ def test_they_are_small_and_for_the_papers_geometry():
     assert (weights.plugin, weights.options["up"], weights.options["down"]) == ("rivenson2017", 5, 2)
     assert (weights.coarse_pixel_size_um, weights.fine_pixel_size_um) == (0.185, 0.074)
     assert weights.coarse.objective_na == 0.95 and weights.fine.objective_na == 1.4
-    assert np.linalg.eigvalsh(weights.optical_density_covariance).min() > 0 and len(weights.optical_density_mean) == 3
+    assert {stain.specimen for stain in weights.stains} == set(weights.provenance["training"]["specimens"])
+    assert all(np.linalg.eigvalsh(stain.covariance).min() > 0 for stain in weights.stains)
     assert "Simulated" in weights.provenance["simulated"]
 
 

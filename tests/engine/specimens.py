@@ -7,7 +7,7 @@ import torch
 from scipy import ndimage
 
 from superres.builtin.models.rivenson2017 import Rivenson2017Model
-from superres.io.weights import Weights
+from superres.io.weights import Stain, Weights
 from superres.optics import Optics
 
 
@@ -32,8 +32,7 @@ def make_weights(seed=0, **options):
         plugin="rivenson2017", options=model.options.model_dump(), geometry=asdict(model.geometry),
         coarse_pixel_size_um=0.185, fine_pixel_size_um=0.074, tensors=tensors,
         coarse=Optics(0.95, magnification=40), fine=Optics(1.4, refractive_index=1.515, magnification=100),
-        optical_density_mean=(0.2, 0.3, 0.1),
-        optical_density_covariance=((1.0, 0.5, 0.2), (0.5, 1.0, 0.1), (0.2, 0.1, 1.0)),
+        stains=(Stain("blobs", (0.3, 0.35, -0.5), ((0.02, -0.01, 0.0), (-0.01, 0.02, 0.0), (0.0, 0.0, 0.4))),),
         provenance={"seed": seed, "simulated": "virtual microscope", "versions": {"torch": "2"}})
 
 

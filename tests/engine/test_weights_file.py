@@ -25,7 +25,7 @@ def path(tmp_path):
 def test_everything_comes_back(path):
     written, read = make_weights(**SMALL), read_weights(path)
     for field in ("plugin", "options", "geometry", "coarse_pixel_size_um", "fine_pixel_size_um", "coarse", "fine",
-                  "optical_density_mean", "optical_density_covariance", "provenance"):
+                  "stains", "provenance"):
         assert getattr(read, field) == getattr(written, field), field
     assert read.tensors.keys() == written.tensors.keys()
     for name, tensor in written.tensors.items():
@@ -111,6 +111,20 @@ def test_a_newer_format_asks_for_a_newer_superres(path):
     with pytest.raises(WeightsError, match="format version 99; this superres reads up to 1") as caught:
         read_weights(path)
     assert "newer superres" in caught.value.hint
+
+
+def test_stains_of_an_older_or_newer_superres_count_as_none(path):
+    for change in (lambda record: record.pop("stains"), lambda record: record.update(stains={"version": 9})):
+        write_weights(path, make_weights(**SMALL))
+        rewrite(path, change)
+        assert read_weights(path).stains == ()
+
+
+@pytest.mark.parametrize("mean", [[1.0, 2.0], [1.0, 2.0, "three"]])
+def test_damaged_stains_are_refused(path, mean):
+    rewrite(path, lambda record: record["stains"]["specimens"][0].update(mean=mean))
+    with pytest.raises(WeightsError, match="incomplete: ValueError"):
+        read_weights(path)
 
 
 def test_incomplete_metadata_name_what_is_missing(path):

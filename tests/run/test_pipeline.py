@@ -121,7 +121,9 @@ def test_a_run_leaves_every_result_that_is_promised(tmp_path):
     weights = read_weights(result.weights)
     assert weights.plugin == "rivenson2017" and weights.coarse_pixel_size_um == 0.185
     assert weights.provenance["simulated"] == "drawn specimens without optics"
-    assert np.linalg.eigvalsh(weights.optical_density_covariance).min() >= 0
+    facts = weights.provenance["training"]
+    assert {stain.specimen for stain in weights.stains} == set(facts["specimens"])
+    assert all(np.linalg.eigvalsh(stain.covariance).min() >= 0 for stain in weights.stains)
     page = (folder / "report.html").read_text()
     assert "drawn specimens without optics" in page and "drawn-0" in page
     saved = json.loads((folder / "plan.json").read_text())
