@@ -28,12 +28,23 @@ def bfloat16(network: nn.Module) -> Forward:
 
 def compiled(network: nn.Module) -> Forward:
     """torch.compile with its weights frozen, so that oneDNN may pack them in advance."""
+    fast = _compiled(network.to(memory_format=torch.channels_last))
+    return lambda planes: _inferred(fast, planes.contiguous(memory_format=torch.channels_last))
+
+
+def compiled_bfloat16(network: nn.Module) -> Forward:
+    fast = _compiled(network.to(dtype=torch.bfloat16, memory_format=torch.channels_last))
+    return lambda planes: _inferred(
+        fast, planes.to(dtype=torch.bfloat16, memory_format=torch.channels_last)).float()
+
+
+def _compiled(network: nn.Module) -> Callable[[Tensor], Tensor]:
     import torch._inductor.config as inductor
 
     # Not as an option of this one call: the process measures, it does not serve.
     inductor.freezing = True
-    fast = torch.compile(network.to(memory_format=torch.channels_last), dynamic=False)
-    return lambda planes: _inferred(fast, planes.contiguous(memory_format=torch.channels_last))
+    fast: Callable[[Tensor], Tensor] = torch.compile(network, dynamic=False)
+    return fast
 
 
 def onnxruntime(network: nn.Module) -> Forward:

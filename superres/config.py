@@ -169,7 +169,7 @@ class InferSection(Section):
     passes: int = Field(
         1, ge=1, le=4, description="how often the output is fed back (Fig. S6); scores are of the first pass"
     )
-    precision: Precision = Field("exact", description="exact: float32 on a CPU; fast: bfloat16 on a CPU")
+    precision: Precision = Field("exact", description="exact: float32 on a CPU; fast: bfloat16 on one that has it")
     tile_px: int = Field(384, ge=32, description="side of an inference tile in coarse pixels, without its halo")
 
 

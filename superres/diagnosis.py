@@ -7,10 +7,11 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
-from typing import Literal
+from typing import Literal, get_args
 
 from superres._version import __version__
 from superres.catalog import Catalog
+from superres.config import Precision
 
 OPENCV_DISTRIBUTIONS = ("opencv-contrib-python", "opencv-contrib-python-headless")
 OPENCV_INTRUDERS = ("opencv-python", "opencv-python-headless")
@@ -78,10 +79,12 @@ def _native() -> Iterator[Finding]:
 def _engine() -> Iterator[Finding]:
     """What "auto" means for the built-in network on this machine."""
     from superres.inference.device import resolve_device
-    from superres.inference.engines import choose
+    from superres.inference.engines import arithmetic_of, choose
 
-    _, why = choose(True, resolve_device("auto"))
-    yield Finding("ok", "engine", why)
+    device = resolve_device("auto")
+    for precision in get_args(Precision):
+        _, why = choose(True, device, precision)
+        yield Finding("ok", "engine", f"{precision}: {arithmetic_of(device, precision)[1]}; {why}")
 
 
 def _opencv() -> Iterator[Finding]:

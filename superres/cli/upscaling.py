@@ -19,7 +19,7 @@ def upscale(
     ] = None,
     passes: Annotated[int, typer.Option(min=1, max=4, help="feed the output back this many times in all")] = 1,
     engine: Annotated[Literal["auto", "torch", "native", "openvino"], typer.Option(help="what computes")] = "auto",
-    precision: Annotated[Literal["exact", "fast"], typer.Option(help="fast: bfloat16 on a CPU")] = "exact",
+    precision: Annotated[Literal["exact", "fast"], typer.Option(help="fast: bfloat16 on a CPU that has it")] = "exact",
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     pixel_size_um: Annotated[float | None, typer.Option(help="of the input, where the file does not say")] = None,
     white_level: Annotated[float | None, typer.Option(help="stored value of white, such as 4095 for 12 bits")] = None,

@@ -64,7 +64,7 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
     Raises EngineError for one that cannot run here, WeightsError for weights that it cannot take.
     """
     spec = model.native(network)
-    chosen, why = (engine, "asked for") if engine != "auto" else choose(spec is not None, device)
+    chosen, why = (engine, "asked for") if engine != "auto" else choose(spec is not None, device, precision)
     if chosen == "native":
         if precision == "fast":
             raise EngineError("engine 'native' has no precision 'fast'",
@@ -72,27 +72,32 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
         compiled = native_network(spec, device, torch.get_num_threads())
         return Arrangement(chosen, compiled, torch.float32, compiled.model.describe()["arithmetic"], why,
                            GPU_TILE_PX if device.type == "cuda" else TORCH_TILE_PX, reads_as_stored=True)
+    dtype, arithmetic = arithmetic_of(device, precision)
     if chosen == "openvino":
         if device.type != "cpu":
             raise EngineError(f"engine 'openvino' runs on the CPU; the device is {device}",
                               hint="use device = \"cpu\", or engine = \"auto\"")
-        return Arrangement(chosen, openvino_network(spec, precision, torch.get_num_threads()), torch.float32,
-                           _arithmetic_of_openvino(device, precision), why, OPENVINO_TILE_PX)
-    dtype, arithmetic = _arithmetic_of_torch(device, precision)
+        inside: Precision = "fast" if dtype == torch.bfloat16 else "exact"
+        return Arrangement(chosen, openvino_network(spec, inside, torch.get_num_threads()), torch.float32, arithmetic,
+                           why, OPENVINO_TILE_PX)
     if device.type == "cpu" and spec is not None and spec.architecture == "rivenson2017" and is_worth_folding(spec):
         # 8 % less time than the module as it is built (benchmarks/bench_inference.py), the same within rounding.
         network = FoldedNetwork(spec).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     return Arrangement(chosen, network.to(device=device, dtype=dtype), dtype, arithmetic, why)
 
 
-def choose(has_native_form: bool, device: torch.device) -> tuple[EngineName, str]:
-    """What "auto" means on a device, and why, for a network that has a native form or has none."""
+def choose(has_native_form: bool, device: torch.device, precision: Precision) -> tuple[EngineName, str]:
+    """The fastest installed engine for a precision on a device, and why, for a network that has a native form or none.
+
+    On a CPU without bfloat16 `fast` is what `exact` is, and so is the choice.
+    """
     if device.type == "cpu":
+        measured = "on the CPU that was measured, as fast as torch within the noise"
+        if arithmetic_of(device, precision)[0] == torch.bfloat16:
+            measured = "not measured on a CPU with bfloat16, as this one is"
         if has_native_form and openvino_version():
-            return "openvino", (f"auto takes OpenVINO {openvino_version()}: on the CPU that was measured, as fast as "
-                                "torch within the noise")
-        other = "OpenVINO is not installed; it was as fast within the noise on the CPU that was measured" \
-            if has_native_form else \
+            return "openvino", f"auto takes OpenVINO {openvino_version()}: {measured}"
+        other = f"OpenVINO is not installed; {measured.replace('torch', 'it')}" if has_native_form else \
             "this model has no form that OpenVINO could be given"
         return "torch", f"auto takes torch {torch.__version__}: {other}"
     if has_native_form and native.device_count():
@@ -101,17 +106,16 @@ def choose(has_native_form: bool, device: torch.device) -> tuple[EngineName, str
     return "torch", f"auto takes torch {torch.__version__}: native cannot run on {device} here"
 
 
-def _arithmetic_of_torch(device: torch.device, precision: Precision) -> tuple[torch.dtype, str]:
+def arithmetic_of(device: torch.device, precision: Precision) -> tuple[torch.dtype, str]:
+    """What a precision means on a device, for torch and OpenVINO, and in words.
+
+    `fast` is never slower than `exact`: a CPU without bfloat16 would emulate it, at many times the time of float32
+    (benchmarks/bench_cpu_engines.py), so there it is float32.
+    """
     if device.type == "cuda":
         return torch.float16, EXACT_ON_GPU
     if precision == "exact":
         return torch.float32, "float32"
     if has_fast_bfloat16(device):
         return torch.bfloat16, "bfloat16"
-    return torch.bfloat16, "bfloat16, which this processor emulates: slower than exact"
-
-
-def _arithmetic_of_openvino(device: torch.device, precision: Precision) -> str:
-    if precision == "exact":
-        return "float32"
-    return "bfloat16" if has_fast_bfloat16(device) else "float32, as this processor has no bfloat16: as fast as exact"
+    return torch.float32, "float32, which is the fastest here: this processor has no bfloat16"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 import subprocess
@@ -12,7 +11,6 @@ import cv2
 import numpy as np
 import pytest
 
-from benchmarks.cpu_rivals import ratios
 from superres import native
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -43,14 +41,6 @@ def test_what_was_never_run_on_a_gpu_is_said(project_root):
 def test_links_of_the_page_lead_somewhere():
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", PAGE) if "://" not in target]
     assert targets and all((ROOT / "docs" / target).exists() for target in targets)
-
-
-def test_the_numbers_are_those_of_the_committed_measurement():
-    measured = json.loads((ROOT / "docs" / "engine-cpu.json").read_text())
-    rows = dict(re.findall(r"^\| ([^|]+?) \| (\d\.\d\d) \|$", PAGE, flags=re.MULTILINE))
-    assert rows == {name: f"{ratio:.2f}" for name, ratio in ratios(measured["seconds"]).items()}
-    assert measured["ratios"] == pytest.approx(ratios(measured["seconds"]))
-    assert f"{measured['side_px']}²" in PAGE and measured["processor"] in PAGE
 
 
 @pytest.mark.slow

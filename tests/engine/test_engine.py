@@ -158,15 +158,6 @@ def test_many_threads_share_one_engine(small):
     assert wrong == []
 
 
-def test_fast_is_near_exact_and_says_what_it_is(small):
-    fast = Engine.from_weights(small.weights, device="cpu", engine="torch", precision="fast",
-                               catalog=Catalog.builtin())
-    image = stained(40, 40)
-    # bfloat16 has 8 bits of mantissa: 1/256 of white for each rounding, a few of them in a row.
-    assert np.abs(fast(image).astype(int) - small(image)).max() <= 8
-    assert "bfloat16" in fast.describe().arithmetic and small.describe().arithmetic == "float32"
-
-
 def test_describe_names_the_path_and_why(small):
     text = str(small.describe())
     for words in ("rivenson2017", "L = 5/2", "torch on cpu", "exact: float32", "tiles of 32 px", "asked for"):

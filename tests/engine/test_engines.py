@@ -129,12 +129,36 @@ def test_an_engine_that_is_not_installed_is_an_error_with_the_way_out(monkeypatc
     assert "superres[openvino]" in caught.value.hint
 
 
-def test_fast_in_openvino_is_near_exact_and_says_what_it_is():
-    fast, exact = load("openvino", precision="fast"), load("openvino")
+@pytest.mark.parametrize("engine", ["torch", "openvino", "auto"])
+def test_fast_without_bfloat16_is_exact_and_says_so(monkeypatch, engine):
+    """An emulated bfloat16 would be slower than float32: nobody who asks for speed wants it."""
+    monkeypatch.setattr(engines, "has_fast_bfloat16", lambda device: False)
+    fast, exact = load(engine, precision="fast"), load(engine)
+    image = stained(40, 40)
+    np.testing.assert_array_equal(fast(image), exact(image))
+    described = fast.describe()
+    assert described.precision == "fast" and described.engine == exact.describe().engine
+    assert "float32, which is the fastest here: this processor has no bfloat16" in str(described)
+
+
+@pytest.mark.parametrize("engine", ["torch", "openvino"])
+def test_fast_with_bfloat16_is_near_exact_and_says_what_it_is(monkeypatch, engine):
+    """As on a processor that has it: this one may emulate it in torch, and OpenVINO then takes float32."""
+    monkeypatch.setattr(engines, "has_fast_bfloat16", lambda device: True)
+    fast, exact = load(engine, precision="fast"), load(engine)
     image = stained(40, 40)
     # bfloat16 has 8 bits of mantissa: 1/256 of white for each rounding, a few of them in a row.
     assert np.abs(fast(image).astype(int) - exact(image)).max() <= 8
-    assert fast.describe().arithmetic.startswith(("bfloat16", "float32, as this processor has no bfloat16"))
+    assert fast.describe().arithmetic == "bfloat16" and exact.describe().arithmetic == "float32"
+    assert engine == "openvino" or np.abs(fast(image).astype(int) - exact(image)).max() > 0
+
+
+def test_auto_says_what_was_not_measured_about_bfloat16(monkeypatch):
+    monkeypatch.setattr(engines, "has_fast_bfloat16", lambda device: True)
+    assert "not measured on a CPU with bfloat16" in load("auto", precision="fast").describe().why
+    assert "not measured" not in load("auto").describe().why
+    monkeypatch.setattr(engines, "openvino_version", lambda: "")
+    assert load("auto", precision="fast").describe().engine == "torch"
 
 
 def test_ctrl_c_works_after_engines_came_and_went():

@@ -1,0 +1,133 @@
+"""The tables of docs/performance.md, from the records in benchmarks/history: `python -m benchmarks.engine_tables`.
+
+Puts each between its markers; tests/docs checks that the page and the records agree.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from superres.measuring.paper import TABLE_S3
+
+ROOT = Path(__file__).resolve().parents[1]
+HISTORY = ROOT / "benchmarks" / "history"
+PAGE = ROOT / "docs" / "performance.md"
+NO_GPU = "not yet measured on a GPU"
+
+
+@dataclass(frozen=True)
+class Record:
+    """One benchmark of one run.  test, case: of `test[case]`.  facts: what it noted beside pytest-benchmark's own."""
+
+    file: str
+    test: str
+    case: str
+    when: str
+    commit: str
+    machine: dict[str, Any]
+    facts: dict[str, Any]
+
+
+def records(history: Path = HISTORY) -> list[Record]:
+    """Every benchmark of an engine, the newest of each (test, case, side) alone."""
+    newest: dict[tuple[str, str, int], Record] = {}
+    for each in _every(history):
+        key = each.test, each.case, int(each.facts.get("side_px", 0))
+        if key not in newest or each.when > newest[key].when:
+            newest[key] = each
+    return list(newest.values())
+
+
+def _every(history: Path) -> Iterator[Record]:
+    for path in sorted(history.glob("*.json")):
+        content = json.loads(path.read_text(encoding="utf-8"))
+        for each in content["benchmarks"]:
+            file, _, name = each["fullname"].rpartition("::")
+            if Path(file).name in ("bench_cpu_engines.py", "bench_gpu_engines.py", "bench_inference.py"):
+                test, _, case = name.partition("[")
+                commit = content["commit_info"]["id"][:7] + ("+" if content["commit_info"].get("dirty") else "")
+                yield Record(Path(file).name, test, case.rstrip("]"), content["datetime"][:10], commit,
+                             content["machine_info"], each["extra_info"])
+
+
+def rivals(found: Sequence[Record]) -> str:
+    """`Engine` beside each rival, at the largest side that was measured with it."""
+    lines = ["| precision | against | input | `Engine`, s | its time, s | `Engine` / it | least – greatest | commit |",
+             "|---|---|---|---|---|---|---|---|"]
+    for test in ("test_exact", "test_fast"):
+        largest: dict[str, Record] = {}
+        for each in (one for one in found if one.test == test and "side_px" in one.facts):
+            if each.case not in largest or each.facts["side_px"] > largest[each.case].facts["side_px"]:
+                largest[each.case] = each
+        for name, each in largest.items():
+            quality = each.facts["quality"]
+            lines.append(
+                f"| {test.removeprefix('test_')} | {name} | {each.facts['side_px']}² | {quality['engine_s']:.1f} | "
+                f"{quality['reference_s']:.1f} | {each.facts['ratio']:.2f} | {quality['least_ratio']:.2f} – "
+                f"{quality['greatest_ratio']:.2f} | {each.commit} |")
+        lines += [] if largest else [f"| {test.removeprefix('test_')} | not yet measured | – | – | – | – | – | – |"]
+    return "\n".join(lines)
+
+
+def paper(found: Sequence[Record]) -> str:
+    """The paper's seconds beside ours."""
+    lines = ["| input | paper, one GTX 1080, s | paper, two, s | here, the CPU above, s | here, a GPU |",
+             "|---|---|---|---|---|"]
+    for row in TABLE_S3:
+        own = [each.facts["quality"]["engine_s"] for each in found
+               if each.test in ("test_exact", "test_papers_sizes") and each.facts.get("side_px") == row.side_px]
+        seconds = f"{min(own):.2f}" if own else "not yet measured"
+        cards = {each.machine_card: each.kernels_ms for each in gpu_times(found) if each.side_px == row.side_px}
+        card = ", ".join(f"{ms:.2f} ms ({name})" for name, ms in cards.items()) or NO_GPU
+        lines.append(f"| {row.side_px}² | {row.once:.3f} | {row.once_two_gpus:.3f} | {seconds} | {card} |")
+    return "\n".join(lines)
+
+
+@dataclass(frozen=True)
+class GpuTime:
+    side_px: int
+    rival: str
+    machine_card: str
+    kernels_ms: float
+    rival_ms: float
+    ratio: float
+
+
+def gpu_times(found: Sequence[Record]) -> list[GpuTime]:
+    times = []
+    for each in found:
+        if each.file == "bench_gpu_engines.py" and "card" in each.facts:
+            quality = each.facts["quality"]
+            times.append(GpuTime(int(each.facts["side_px"]), each.facts["reference"], each.facts["card"],
+                                 quality["kernels_ms"], quality["reference_ms"], each.facts["ratio"]))
+    return times
+
+
+def gpu(found: Sequence[Record]) -> str:
+    times = gpu_times(found)
+    if not times:
+        return f"The kernels are {NO_GPU}: `benchmarks/gpu.sh` will."
+    lines = ["| card | input | against | kernels, ms | its time, ms | kernels / it |", "|---|---|---|---|---|---|"]
+    lines += [f"| {each.machine_card} | {each.side_px}² | {each.rival} | {each.kernels_ms:.2f} | {each.rival_ms:.2f} | "
+              f"{each.ratio:.2f} |" for each in times]
+    return "\n".join(lines)
+
+
+TABLES: dict[str, Callable[[Sequence[Record]], str]] = {"rivals": rivals, "paper": paper, "gpu": gpu}
+
+
+def filled(text: str, found: Sequence[Record]) -> str:
+    """The page with every table made anew."""
+    for name, table in TABLES.items():
+        text = re.sub(rf"(<!-- {name} -->\n).*?(<!-- end -->)", lambda m, t=table: f"{m[1]}{t(found)}\n{m[2]}", text,
+                      flags=re.DOTALL)
+    return text
+
+
+if __name__ == "__main__":
+    PAGE.write_text(filled(PAGE.read_text(encoding="utf-8"), records()), encoding="utf-8")

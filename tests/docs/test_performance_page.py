@@ -1,0 +1,60 @@
+"""docs/performance.md: its tables are those of the committed measurements, and what was not measured is said."""
+
+from __future__ import annotations
+
+import json
+import re
+from pathlib import Path
+
+from benchmarks import engine_tables
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
+
+
+def a_run(folder, name, day, facts, file="bench_cpu_engines.py", commit="abcdef012"):
+    content = {"datetime": f"2026-01-{day:02d}T00:00:00", "commit_info": {"id": commit, "dirty": False},
+               "machine_info": {}, "benchmarks": [{"fullname": f"benchmarks/{file}::{name}", "extra_info": facts}]}
+    (folder / f"{day}-{len(list(folder.iterdir()))}.json").write_text(json.dumps(content))
+
+
+def times(side: int, engine_s: float, reference_s: float) -> dict:
+    ratio = engine_s / reference_s
+    return {"side_px": side, "ratio": ratio, "quality": {
+        "engine_s": engine_s, "reference_s": reference_s, "least_ratio": ratio - 0.1, "greatest_ratio": ratio + 0.1}}
+
+
+def test_the_tables_are_those_of_the_committed_measurements():
+    assert engine_tables.filled(PAGE, engine_tables.records()) == PAGE, "run python -m benchmarks.engine_tables"
+    assert re.findall(r"<!-- (\w+) -->", PAGE) == [name for table in engine_tables.TABLES for name in (table, "end")]
+
+
+def test_a_record_shows_in_its_table_and_a_newer_or_larger_one_in_its_place(tmp_path):
+    a_run(tmp_path, "test_exact[channels last]", 1, times(2048, 10.0, 20.0))
+    a_run(tmp_path, "test_exact[channels last]", 3, times(2048, 12.0, 16.0), commit="1234567890")
+    a_run(tmp_path, "test_exact[channels last]", 4, times(1024, 1.0, 1.0))
+    found = engine_tables.records(tmp_path)
+    assert engine_tables.rivals(found).splitlines()[2:] == [
+        "| exact | channels last | 2048² | 12.0 | 16.0 | 0.75 | 0.65 – 0.85 | 1234567 |",
+        "| fast | not yet measured | – | – | – | – | – | – |"]
+    assert "| 2048² | 1.193 | 0.695 | 12.00 | not yet measured on a GPU |" in engine_tables.paper(found)
+    assert "| 160² | 0.038 | 0.037 | not yet measured | not yet measured on a GPU |" in engine_tables.paper(found)
+
+
+def test_a_gpus_times_take_the_place_of_what_is_missing(tmp_path):
+    facts = {"side_px": 818, "card": "H200", "reference": "PyTorch eager tf32", "ratio": 0.5,
+             "quality": {"kernels_ms": 1.0, "reference_ms": 2.0}}
+    a_run(tmp_path, "test_kernels_beside_pytorch[eager tf32-818]", 2, facts, "bench_gpu_engines.py")
+    found = engine_tables.records(tmp_path)
+    assert "| H200 | 818² | PyTorch eager tf32 | 1.00 | 2.00 | 0.50 |" in engine_tables.gpu(found)
+    assert "1.00 ms (H200)" in engine_tables.paper(found)
+
+
+def test_what_was_never_run_on_a_gpu_is_said():
+    measured = any(each.file == "bench_gpu_engines.py" for each in engine_tables.records())
+    assert measured or "The kernels are not yet measured on a GPU" in PAGE
+
+
+def test_links_of_the_page_lead_somewhere():
+    targets = [target for target in re.findall(r"\]\(([^)#]+)\)", PAGE) if "://" not in target]
+    assert targets and all((ROOT / "docs" / target).exists() for target in targets)
