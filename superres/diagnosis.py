@@ -12,6 +12,8 @@ from typing import Literal, get_args
 from superres._version import __version__
 from superres.catalog import Catalog
 from superres.config import Precision
+from superres.errors import EngineError, TrainingError
+from superres.plan import Plan
 
 OPENCV_DISTRIBUTIONS = ("opencv-contrib-python", "opencv-contrib-python-headless")
 OPENCV_INTRUDERS = ("opencv-python", "opencv-python-headless")
@@ -40,6 +42,24 @@ def diagnose() -> tuple[Finding, ...]:
         *_opencv(),
         *_plugins(),
     )
+
+
+def missing_here(plan: Plan) -> tuple[str, ...]:
+    """What a run of the plan needs and this machine lacks; the machine that will run it may have it.
+
+    Imports torch only for a plan that asks for a GPU.
+    """
+    device, settings = plan.config.run.device, plan.config.train
+    if not device.startswith("cuda") and settings.precision != "float16":
+        return ()
+    from superres.inference.device import resolve_device
+    from superres.training.learner import check_arithmetic
+
+    try:
+        check_arithmetic(settings, resolve_device(device))
+    except (EngineError, TrainingError) as error:
+        return (error.message,)
+    return ()
 
 
 def _torch() -> Iterator[Finding]:

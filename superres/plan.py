@@ -119,6 +119,7 @@ def make_plan(
         for i, each in enumerate(_tables(tables.get("evaluate"), [{"plugin": name} for name in EVALUATORS]))
     ]
     problems += _train_problems(tables.get("train", {}), cast(Model | None, model))
+    problems += _precision_problems(tables.get("train", {}), tables.get("run", {}))
     start_from = _start_from(tables.get("train", {}), cast(Model | None, model), base, problems)
     if config is not None:
         problems += _repeated_evaluators(config)
@@ -203,6 +204,16 @@ def _train_problems(section: Any, model: Model | None) -> list[Problem]:
                 )
             )
     return problems
+
+
+def _precision_problems(train: Any, run: Any) -> list[Problem]:
+    """A contradiction in the file; whether this machine has a GPU is not asked (see `diagnosis.missing_here`)."""
+    if not isinstance(train, Mapping) or not isinstance(run, Mapping):
+        return []
+    if train.get("precision") != "float16" or run.get("device") != "cpu":
+        return []
+    return [Problem("train.precision", "float16 needs a GPU, and run.device is 'cpu'",
+                    "use precision = \"float32\", or another device")]
 
 
 def _start_from(section: Any, model: Model | None, base: Path, problems: list[Problem]) -> Path | None:

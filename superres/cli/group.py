@@ -179,5 +179,15 @@ def _distribution(point: metadata.EntryPoint) -> tuple[str, str]:
 def _leave(status: int, kind: str, message: str, hint: str) -> NoReturn:
     if os.environ.get(TRACEBACK_VARIABLE):
         traceback.print_exc()
-    typer.echo(f"{kind}: {message}" + (f"\nhint: {hint}" if hint else ""), err=True)
+    lines = [f"{kind}: {message}", *([f"hint: {hint}"] if hint else []), *_torchrun_note()]
+    typer.echo("\n".join(lines), err=True)
     sys.exit(status)
+
+
+def _torchrun_note() -> list[str]:
+    """torchrun prints a traceback of its own when a process of it ends with an error; that cannot be prevented."""
+    if "TORCHELASTIC_RUN_ID" not in os.environ:
+        return []
+    rank, count = os.environ.get("RANK", "?"), os.environ.get("WORLD_SIZE", "?")
+    return [f"note: process {rank} of {count} says so; the traceback that torchrun prints next is its own, and has no "
+            "other reason"]

@@ -36,7 +36,10 @@ def check(
     overrides: Overrides = None,
 ) -> None:
     """Find every mistake in a pipeline file and print the resolved plan as JSON, without reading an image."""
+    from superres.diagnosis import missing_here
     from superres.plan import load_plan
 
     plan = load_plan(pipeline, overrides=overrides or ())
+    for each in missing_here(plan):
+        typer.echo(f"note: {each}; `superres run` would stop on this machine", err=True)
     typer.echo(json.dumps(plan.resolved(), indent=2, ensure_ascii=False))

@@ -20,7 +20,7 @@ from superres.training.ranks import Ranks
 
 _DTYPES: dict[TrainPrecision, torch.dtype] = {"bfloat16": torch.bfloat16, "float16": torch.float16}
 
-COMPILE_HINT = "set train.compile = false, or install the C++ compiler that torch.compile needs (c++, clang++)"
+COMPILER_HINT = "set train.compile = false, or install the C++ compiler that torch.compile needs (c++, clang++)"
 
 
 class Learner:
@@ -70,7 +70,11 @@ class Learner:
         self.optimiser.zero_grad(set_to_none=True)
         loss = self.loss(coarse, fine)
         # A network that computes its forward again in backward (activation checkpoints) draws random numbers again.
-        (self.scaler.scale(loss) if self.scaler else loss).backward()  # type: ignore[no-untyped-call]
+        try:
+            (self.scaler.scale(loss) if self.scaler else loss).backward()  # type: ignore[no-untyped-call]
+        except Exception as error:  # torch.compile comes to the backward pass when it is run for the first time
+            self._blame_compiler(error)
+            raise
         return loss.detach()
 
     def update(self, rate: float, step: int) -> None:
@@ -123,11 +127,22 @@ class Learner:
             with torch.autocast(self.device.type, self._dtype, enabled=self._dtype is not None):
                 return forward(coarse).float()
         except Exception as error:
-            if self.settings.compile and type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
-                reason = next((line for line in str(error).splitlines() if line.strip()), type(error).__name__)
-                raise TrainingError(f"torch.compile failed on model '{self.model.name}': {reason}",
-                                    hint=COMPILE_HINT) from error
+            self._blame_compiler(error)
             raise
+
+    def _blame_compiler(self, error: Exception) -> None:
+        """Raises TrainingError where it was torch.compile that failed."""
+        if not self.settings.compile or not type(error).__module__.startswith(("torch._inductor", "torch._dynamo")):
+            return
+        from torch._inductor.runtime.cache_dir_utils import cache_dir
+
+        lines = [line.strip() for line in str(error).splitlines() if line.strip()] or [type(error).__name__]
+        # The first line only names the backend; the C++ compiler's own first error says most.
+        reason = next((line for line in lines if " error: " in line), lines[min(1, len(lines) - 1)])
+        hint = COMPILER_HINT if "InvalidCxxCompiler" in f"{type(error).__name__} {reason}" else (
+            f"delete the folder '{cache_dir()}' and try again: a process that was killed while it compiled leaves "
+            "broken files there; or set train.compile = false")
+        raise TrainingError(f"torch.compile failed on model '{self.model.name}': {reason}", hint=hint) from error
 
 
 def check_arithmetic(settings: TrainSection, device: torch.device) -> None:

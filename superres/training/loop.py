@@ -139,6 +139,10 @@ class _Training:
             self.events.note(STAGE, f"curves while it runs: {self.history_path}")
         began = time.perf_counter() - state.seconds
         first_step, session_began = state.step, time.perf_counter()
+
+        def speed() -> float:
+            return (state.step - first_step) / max(time.perf_counter() - session_began, 1e-9)
+
         saved_step, saved_at = state.step, time.perf_counter()
         try:
             while True:
@@ -157,11 +161,12 @@ class _Training:
                     self._save()
                     saved_step, saved_at = state.step, time.perf_counter()
                 if finished:
+                    if first_step < state.step == self.steps:
+                        self._tell(speed())  # not before its validation and checkpoint: it says that the stage is done
                     return self._result()
                 self._advance()
-                if self._watched(state.step):
-                    speed = (state.step - first_step) / max(time.perf_counter() - session_began, 1e-9)
-                    self._tell(speed)
+                if self._watched(state.step) and state.step < self.steps:
+                    self._tell(speed())
         except KeyboardInterrupt:
             # Half an update, or half a row of the history, must not become a checkpoint; the one before is on the disk.
             if not state.changing and self.ranks.count == 1:
@@ -208,7 +213,8 @@ class _Training:
     def _tell(self, steps_per_s: float) -> None:
         state = self.state
         validated = state.history[-1].validation_loss if state.history else math.nan
-        message = f"loss {state.loss_sum / state.loss_count:.5f}"
+        loss = state.loss_sum / state.loss_count if state.loss_count else state.history[-1].training_loss
+        message = f"loss {loss:.5f}"
         message += f", validation {validated:.5f}" if math.isfinite(validated) else ""
         message += f", {steps_per_s * self.job.settings.batch_size:.0f} patches/s"
         message += f", {_duration((self.steps - state.step) / steps_per_s)} left" if state.step < self.steps else ""

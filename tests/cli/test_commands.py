@@ -11,6 +11,7 @@ import time
 import numpy as np
 import pytest
 import tifffile
+import torch
 
 from superres._version import __version__
 from superres.image import Image
@@ -68,6 +69,34 @@ def test_check_reports_all_mistakes(superres, tmp_path):
     for place in ("source.plugin", "train.patch", "train.batch_size", "model.plugin"):
         assert place in outcome.err
     assert outcome.err.count("did you mean") >= 3
+
+
+def test_check_refuses_float16_on_a_processor_that_lacks_it(superres, project_root):
+    words = ("check", project_root / "examples/quickstart/pipeline.toml", "--set", "train.precision=float16")
+    assert_two_lines(superres(*words, "--set", "run.device=cpu"), "train.precision: float16 needs a GPU", "float32")
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="needs a machine without a GPU")
+@pytest.mark.parametrize(("setting", "words"), [
+    ("train.precision=float16", "train.precision is float16, which needs a GPU; this training runs on cpu"),
+    ("run.device=cuda:1", "device 'cuda:1' is not here: torch"),
+])
+def test_check_notes_what_this_machine_lacks_and_run_stops_at_once(superres, project_root, tmp_path, setting, words):
+    """The machine that is asked may be a cluster's front end, the one that will run it another."""
+    pipeline = project_root / "examples/quickstart/pipeline.toml"
+    outcome = superres("check", pipeline, "--set", setting)
+    assert outcome.status == 0 and json.loads(outcome.out)["train"]
+    assert outcome.err.startswith(f"note: {words}") and outcome.err.count("\n") == 1
+    assert_two_lines(superres("run", pipeline, "--set", setting, "--set", f"run.output={tmp_path / 'run'}"), words)
+    assert not list(tmp_path.glob("run/work/acquire-*/*"))
+
+
+def test_an_error_under_torchrun_says_whose_the_traceback_is(superres, monkeypatch):
+    for name, value in (("TORCHELASTIC_RUN_ID", "7"), ("RANK", "1"), ("WORLD_SIZE", "2")):
+        monkeypatch.setenv(name, value)
+    lines = superres("nope").err.splitlines()
+    assert lines[-3].startswith("error: ") and lines[-2].startswith("hint: ")
+    assert lines[-1].startswith("note: process 1 of 2 says so; the traceback")
 
 
 def test_plugins_lists_builtins_with_their_origin(superres):

@@ -53,6 +53,23 @@ def test_links_and_the_cluster_script_hold():
     assert checked.returncode == 0, checked.stderr
 
 
+@pytest.mark.parametrize(("asked", "processes"), [({"SLURM_GPUS_PER_NODE": "4"}, "4"),
+                                                  ({"SLURM_GPUS_PER_NODE": "a100:4"}, "4"),
+                                                  ({"SLURM_GPUS_ON_NODE": "2", "SLURM_GPUS_PER_NODE": "a100:4"}, "2"),
+                                                  ({}, "1")], ids=str)
+def test_the_cluster_script_starts_a_process_for_each_gpu(tmp_path, asked, processes):
+    for name, says in (("srun", 'echo "$@"'), ("scontrol", "echo node-1; echo node-2")):
+        (tmp_path / name).write_text(f"#!/bin/bash\n{says}\n")
+        (tmp_path / name).chmod(0o755)
+    environment = {"PATH": f"{tmp_path}:/usr/bin:/bin", "SLURM_JOB_ID": "7", "SLURM_NNODES": "2",
+                   "SLURM_JOB_NODELIST": "node-[1-2]", **asked}
+    done = subprocess.run(["bash", ROOT / "examples/cluster/train.slurm", "pipeline.toml"], env=environment,
+                          capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert f"torchrun --nnodes 2 --nproc-per-node {processes} --max-restarts 3 " in done.stdout
+    assert done.stdout.endswith("--rdzv-endpoint node-1:29500 -m superres run pipeline.toml\n")
+
+
 def test_make_targets_of_the_page_exist():
     makefile = (ROOT / "Makefile").read_text()
     for target in set(re.findall(r"`make ([a-z-]+)`", PAGE)):

@@ -145,4 +145,28 @@ def test_a_compiler_that_is_not_there_is_named(tmp_path, monkeypatch):
     monkeypatch.setattr(torch, "compile", broken)
     with pytest.raises(TrainingError, match=r"torch.compile failed on model 'rivenson2017'") as caught:
         train(small_job(tmp_path, compile=True, validation=[make_pair(3)]), Events())
-    assert "train.compile = false" in caught.value.hint
+    assert "train.compile = false" in caught.value.hint and "C++ compiler" in caught.value.hint
+
+
+@pytest.mark.parametrize("where", ["forward", "backward"])
+def test_what_a_killed_compilation_left_is_named_with_its_folder(tmp_path, monkeypatch, where):
+    from torch._inductor.exc import CppCompileError
+
+    said = CppCompileError(["g++", "kernel.cpp"], "In function kernel:\nkernel.cpp:13:37: error: no such thing\nmore")
+
+    class Broken(torch.autograd.Function):
+        @staticmethod
+        def forward(ctx, values):
+            if where == "forward":
+                raise said
+            return values.clone()
+
+        @staticmethod
+        def backward(ctx, gradient):
+            raise said
+
+    monkeypatch.setenv("TORCHINDUCTOR_CACHE_DIR", str(tmp_path / "compiled"))
+    monkeypatch.setattr(torch, "compile", lambda network: lambda coarse: Broken.apply(network(coarse)))
+    with pytest.raises(TrainingError, match=r"torch.compile failed .*: kernel.cpp:13:37: error: no such") as caught:
+        train(small_job(tmp_path / "job", compile=True), Events())
+    assert str(tmp_path / "compiled") in caught.value.hint and "killed" in caught.value.hint

@@ -26,6 +26,20 @@ def test_progress_tells_the_remaining_time(tmp_path):
     assert any("history.csv" in note for note in events.notes), "where the curve can be read meanwhile"
 
 
+def test_the_last_step_is_told_when_its_validation_is_over(tmp_path, monkeypatch):
+    """Told before, a console says "done" and then shows the error of that validation."""
+    from superres.training import loop
+
+    def fails(self, patches):
+        raise TrainingError("no validation today")
+
+    monkeypatch.setattr(loop._Training, "_validate", fails)
+    events = Watch()
+    with pytest.raises(TrainingError, match="no validation today"):
+        train(small_job(tmp_path, steps=3, validate_every=3), events)
+    assert events.steps == [1, 2]
+
+
 @pytest.mark.parametrize(("seconds", "text"), [(0.4, "0 s"), (59.4, "59 s"), (61, "1 min"), (3599, "1 h 00 min"),
                                                (12_000, "3 h 20 min")])
 def test_durations_are_for_people(seconds, text):
