@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING, ClassVar
 
 import numpy as np
@@ -82,15 +83,26 @@ class Mosaic:
 
         Training pairs are cut from it; None where no single tile holds them.  Decodes nothing.
         """
+        margins = self._margins_um(points_um).min(axis=1)
+        margins[[not tile.linked for tile in self.tiles]] = -np.inf
+        best = int(margins.argmax())
+        return best if margins[best] >= 0 else None
+
+    def deepest(self, points_um: npt.ArrayLike) -> npt.NDArray[np.int64]:
+        """(n,): the tile in which each of some points, (n, 2) in mosaic µm, lies farthest from the edges."""
+        return np.asarray(self._margins_um(points_um).argmax(axis=0))
+
+    def _margins_um(self, points_um: npt.ArrayLike) -> npt.NDArray[np.float64]:
+        """(tiles, points): distance to the nearest edge of a tile, negative outside it."""
         size_um = np.asarray(self.tile_shape_px) * self.pixel_size_um
-        best: tuple[float, int] | None = None
-        for index, tile in enumerate(self.tiles):
-            if tile.linked:
-                inside = tile.to_mosaic.inverse().apply(points_um)
-                margin = float(min(inside.min(), (size_um - inside).min()))
-                if margin >= 0 and (best is None or margin > best[0]):
-                    best = margin, index
-        return None if best is None else best[1]
+        back = self._from_mosaic
+        inside = np.asarray(points_um, dtype=np.float64) @ back[:, :2, :2].transpose(0, 2, 1) + back[:, None, :2, 2]
+        return np.asarray(np.minimum(inside, size_um - inside).min(axis=2))
+
+    @cached_property
+    def _from_mosaic(self) -> npt.NDArray[np.float64]:
+        """(n, 3, 3): mosaic µm → tile µm of every tile."""
+        return np.asarray(np.linalg.inv(np.stack([tile.to_mosaic.matrix for tile in self.tiles])))
 
     def read(self, top: int, left: int, height: int, width: int) -> Image:
         """The region of mosaic pixels [top, top + height) × [left, left + width), blended from the frames at sub-pixel
@@ -136,9 +148,14 @@ class Registration:
 
 
 class Registrar(Plugin):
-    """Finds fine fields in a coarse scan.  Subclass it and implement `register`; `assemble` is inherited."""
+    """Finds fine fields in a coarse scan.  Subclass it and implement `register`; `assemble` is inherited.
+
+    concurrent: `register` may be called from several threads at once and gives each field the same place as alone; a
+    run then registers several fields at a time.
+    """
 
     kind: ClassVar[Kind] = "registrar"
+    concurrent: ClassVar[bool] = False
 
     def assemble(self, tiles: Sequence[Tile], overlap: float | None = None) -> Mosaic:
         """Stitch the tiles of one scan: flat field, pairwise sub-pixel shifts, robust least squares.

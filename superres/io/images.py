@@ -91,8 +91,11 @@ class ImageFile:
             object.__setattr__(self, "name", self.path.name)
 
     def read(self) -> Image:
-        """Raises ImageError like `read_image`."""
-        image = read_image(self.path, self.pixel_size_um, self.white_level)
+        """Raises ImageError like `read_image`, with the file's folder: many scans have a file of that name."""
+        try:
+            image = read_image(self.path, self.pixel_size_um, self.white_level)
+        except ImageError as error:
+            raise ImageError(f"{error.message} (in folder '{self.path.parent}')", hint=error.hint) from error
         return image.with_pixels(image.pixels, name=self.name)
 
 

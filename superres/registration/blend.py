@@ -75,7 +75,7 @@ def read_region(mosaic: Mosaicked, top: int, left: int, height: int, width: int)
     total: FloatArray | None = None
     weights = np.zeros((height, width), dtype=np.float32)
     icc_profile = None
-    for tile in _by_place(mosaic):
+    for tile in _by_place(_near(mosaic, (top, left), (height, width))):
         window = _window(tile.to_mosaic, size_um, (top, left), (height, width), pixel, pixel)
         if window is None:
             continue
@@ -100,7 +100,7 @@ def covered_region(mosaic: Mosaicked, top: int, left: int, height: int, width: i
     """(height, width) bool: where `read_region` finds a tile, whatever its pixels hold.  Decodes nothing."""
     pixel, size_um = mosaic.pixel_size_um, _tile_size_um(mosaic)
     covered = np.zeros((height, width), dtype=np.bool_)
-    for tile in mosaic.tiles:
+    for tile in _near(mosaic, (top, left), (height, width)):
         window = _window(tile.to_mosaic, size_um, (top, left), (height, width), pixel, pixel)
         if window is not None:
             covered[window.rows, window.columns] |= _weights(window, mosaic.tile_shape_px) > 0
@@ -117,7 +117,7 @@ def overview(mosaic: Mosaicked, reduction: int) -> tuple[FloatArray, npt.NDArray
     pixel = mosaic.pixel_size_um * reduction
     total = np.zeros(shape, dtype=np.float32)
     weights = np.zeros(shape, dtype=np.float32)
-    for tile in _by_place(mosaic):
+    for tile in _by_place(mosaic.tiles):
         raw = tile.image.read()
         window = _window(tile.to_mosaic, raw.size_um, (0, 0), shape, pixel, raw.pixel_size_um)
         if window is None:
@@ -143,9 +143,19 @@ def grey_frame(raw: Image, flat_field: FloatArray | None) -> FloatArray:
     return np.asarray((raw.unit() / flat_field) @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
 
 
-def _by_place(mosaic: Mosaicked) -> list[Placed]:
+def _near(mosaic: Mosaicked, origin: tuple[int, int], shape: tuple[int, int]) -> list[Placed]:
+    """The tiles that can touch a region, in their order.  A scan has hundreds of tiles and a field touches a few."""
+    matrices = np.stack([tile.to_mosaic.matrix for tile in mosaic.tiles])
+    y, x = _tile_size_um(mosaic)
+    corners = np.array([(0.0, 0.0), (0.0, x), (y, 0.0), (y, x)]) @ matrices[:, :2, :2].transpose(0, 2, 1)
+    corners = (corners + matrices[:, None, :2, 2]) / mosaic.pixel_size_um - np.asarray(origin)
+    near = (corners.max(axis=1) > -1).all(axis=1) & (corners.min(axis=1) < np.asarray(shape) + 1).all(axis=1)
+    return [mosaic.tiles[int(index)] for index in np.flatnonzero(near)]
+
+
+def _by_place(tiles: Sequence[Placed]) -> list[Placed]:
     """Sums of float32 depend on the order in their last bits; the order of files must not show."""
-    return sorted(mosaic.tiles, key=lambda tile: tuple(tile.to_mosaic.matrix[:2, 2]))
+    return sorted(tiles, key=lambda tile: tuple(tile.to_mosaic.matrix[:2, 2]))
 
 
 def _tile_size_um(mosaic: Mosaicked) -> tuple[float, float]:

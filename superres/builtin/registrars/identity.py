@@ -16,6 +16,7 @@ class IdentityRegistrar(Registrar):
 
     name = "identity"
     summary = "no search: fine fields are aligned already, or the guess is exact"
+    concurrent = True
 
     def register(self, fine: Image, coarse: Mosaic | Image, guess: Transform | None = None) -> Registration:
         """Returns the guess or the identity, residual 0 and confidence 1: the user vouches for them.

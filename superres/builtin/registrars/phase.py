@@ -29,6 +29,7 @@ class PhaseRegistrar(Registrar):
 
     name = "phase"
     summary = "translation only, near a guess or between images of the same field"
+    concurrent = True
 
     class Options(PluginOptions):
         min_correlation: float = Field(0.3, gt=0, lt=1, description=(
