@@ -22,6 +22,10 @@ MIN_TEMPLATE_PX = 40
 MAX_REDUCTION = 8
 BORDER_PX = 4
 """The outer sigma of the band-pass: so far the edge of the covered area is felt."""
+PEAKS, LOW = 12, 0.5
+"""So many peaks are remembered, and of those that are less than half as high as the first only the highest."""
+SAMPLE = 200_000
+"""So many places of a correlation surface say what its median is."""
 
 
 @dataclass(frozen=True)
@@ -30,7 +34,8 @@ class Found:
 
     centre_px: (y, x) of the template's centre in full-resolution pixels from the mosaic's outer corner.
     rotation_deg: of the hypothesis that won.  correlation, ratio (second / first peak, the second at least a quarter
-    template away), z ((peak − median) / MAD of all places).
+    template away), z ((peak − median) / MAD of all places).  others: the next peaks down to the first below LOW, up to
+    PEAKS − 1 of them, each with its height in parts of the first.
     """
 
     centre_px: tuple[float, float]
@@ -38,6 +43,7 @@ class Found:
     correlation: float
     ratio: float
     z: float
+    others: tuple[tuple[tuple[float, float], float], ...] = ()
 
     def accepted(self, max_ratio: float, min_z: float) -> bool:
         return self.ratio <= max_ratio and self.z >= min_z
@@ -58,22 +64,26 @@ def reduce(grey: FloatArray, reduction: int) -> FloatArray:
     return np.asarray(cv2.resize(cut, (shape[1], shape[0]), interpolation=cv2.INTER_LINEAR), dtype=np.float32)
 
 
-def locate(template: FloatArray, scene: FloatArray, covered: npt.NDArray[np.bool_], reduction: int,
-           rotations_deg: Sequence[float]) -> Found:
+def searchable(scene: FloatArray, covered: npt.NDArray[np.bool_]) -> FloatArray:
+    """A reduced mosaic made ready for `locate`: (H', W') band-passed, 0 where no tile lies or its edge is felt."""
+    fill = float(scene[covered].mean()) if covered.any() else 0.0
+    bands = band_pass(np.where(covered, scene, np.float32(fill)).astype(np.float32))
+    if not covered.all():
+        bands[ndimage.binary_dilation(~covered, iterations=BORDER_PX)] = 0.0
+    return bands
+
+
+def locate(template: FloatArray, bands: FloatArray, reduction: int, rotations_deg: Sequence[float]) -> Found:
     """The best place over all rotations given.
 
-    template: (h, w) full-resolution grey.  scene: (H', W') grey mosaic, reduced by `reduction`, covered where tiles
-    lie; it may be smaller than the template, and the template may stick out by up to half its size.
+    template: (h, w) full-resolution grey.  bands: (H', W') of `searchable`, reduced by `reduction`; it may be smaller
+    than the template, and the template may stick out by up to half its size.
     rotations_deg: the template is turned by these (Transform's sense, template → scene) and cut to what stays inside.
     Both are band-passed.  Measured on drawn and real tissue, fields of 80 to 280 coarse px: places turned by up to 3
     degrees have ratios up to 0.61 and z from 10.6; absent, mirrored and half-sized fields have ratios above 0.75 or z
     up to 9.0.  On plain grey the ranges overlap (ratio 0.78, z 4.4 for correct places).
     """
     small = reduce(template, reduction)
-    fill = float(scene[covered].mean()) if covered.any() else 0.0
-    bands = band_pass(np.where(covered, scene, np.float32(fill)).astype(np.float32))
-    if not covered.all():
-        bands[ndimage.binary_dilation(~covered, iterations=BORDER_PX)] = 0.0
     reach = tuple(length // 2 + 1 for length in small.shape)
     padded = np.pad(bands, ((reach[0],) * 2, (reach[1],) * 2))
     best: Found | None = None
@@ -106,21 +116,31 @@ def _turned(plane: FloatArray, angle_deg: float) -> FloatArray:
 
 def _match(part: FloatArray, scene: FloatArray, reach: tuple[int, ...], reduction: int, angle_deg: float) -> Found:
     surface = cv2.matchTemplate(scene, np.ascontiguousarray(part), cv2.TM_CCOEFF_NORMED)
-    surface = np.nan_to_num(surface, posinf=0.0, neginf=0.0)
-    surface[np.abs(surface) > 1.001] = 0.0  # windows without any contrast
-    _, first, _, at = cv2.minMaxLoc(surface)
-    y, x = at[1], at[0]
+    # Windows without any contrast give infinities, or anything.
+    surface[~(np.abs(surface) <= 1.001)] = 0.0
+    sample = surface.ravel()[::max(1, surface.size // SAMPLE)].copy()
     apart = max(1, part.shape[0] // 4), max(1, part.shape[1] // 4)
-    rest = surface.copy()
-    rest[max(0, y - apart[0]):y + apart[0] + 1, max(0, x - apart[1]):x + apart[1] + 1] = -np.inf
-    elsewhere = rest[np.isfinite(rest)]
-    second = float(elsewhere.max()) if len(elsewhere) else 0.0
-    sample = elsewhere if len(elsewhere) > 100 else surface.ravel()
+    peaks: list[tuple[float, tuple[float, float]]] = []
+    while len(peaks) < PEAKS:
+        _, height, _, (x, y) = cv2.minMaxLoc(surface)
+        if not np.isfinite(height):
+            break
+        centre = ((y - reach[0] + part.shape[0] / 2) * reduction, (x - reach[1] + part.shape[1] / 2) * reduction)
+        peaks.append((float(height), centre))
+        if height < LOW * peaks[0][0]:
+            break
+        surface[max(0, y - apart[0]):y + apart[0] + 1, max(0, x - apart[1]):x + apart[1] + 1] = -np.inf
+        if len(peaks) == 1:
+            elsewhere = surface.ravel()[::max(1, surface.size // SAMPLE)]
+            elsewhere = elsewhere[np.isfinite(elsewhere)]
+            sample = elsewhere if len(elsewhere) > 100 else sample
     median = float(np.median(sample))
     spread = float(np.median(np.abs(sample - median))) + 1e-6
-    centre = ((y - reach[0] + part.shape[0] / 2) * reduction, (x - reach[1] + part.shape[1] / 2) * reduction)
+    first, place = peaks[0]
+    second = peaks[1][0] if len(peaks) > 1 else 0.0
     ratio = max(0.0, second) / first if first > 1e-6 else 1.0
-    return Found(centre, angle_deg, float(first), float(ratio), (float(first) - median) / spread)
+    others = tuple((centre, height / first) for height, centre in peaks[1:]) if first > 1e-6 else ()
+    return Found(place, angle_deg, first, float(ratio), (first - median) / spread, others)
 
 
 def aligned_correlation(template: FloatArray, region: FloatArray, to_region: Transform, template_pixel_um: float,

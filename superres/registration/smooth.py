@@ -83,22 +83,40 @@ def refine_smoothly(field: FloatArray, field_pixel_um: float, scene: FloatArray,
     return Smooth(warp, error, float(np.hypot(*np.moveaxis(displacement, -1, 0)).max()))
 
 
-def trend_px(blocks: BlockShifts, shape: tuple[int, ...]) -> float:
-    """The longest displacement of a smooth surface through what the blocks of a field leave, in field pixels.
+@dataclass(frozen=True)
+class Trend:
+    """longest_px: the longest displacement of a smooth surface through what the blocks of a field leave, in field
+    pixels; 0 where there is none.  misfit: median distance of blocks from it, in their own errors."""
 
-    0 where there are too few blocks to tell a trend from noise, or where it is below three of its own errors.
+    longest_px: float
+    misfit: float
+
+
+def trend(blocks: BlockShifts, shape: tuple[int, ...]) -> Trend:
+    """A smooth surface through what the blocks of a field leave, as a lens with distortion leaves it.
+
+    Its length counts only where it is longer than three of its own errors: blocks of glass say nothing, and a surface
+    goes anywhere between them.  0 too where there are too few blocks to tell a trend from noise.
     """
     if len(blocks.places_px) < MIN_BLOCKS_A_TERM * _terms(TREND_DEGREE):
-        return 0.0
+        return Trend(0.0, float("inf"))
     rows = _basis(*_unit(blocks.places_px[:, 0] - 0.5, blocks.places_px[:, 1] - 0.5, shape), TREND_DEGREE)
-    weight = 1 / np.maximum(blocks.errors_px, 1e-6)
+    errors = np.maximum(blocks.errors_px, 1e-6)
+    weight = 1 / errors
     for _ in range(5):
         fit = np.linalg.lstsq(rows * weight[:, None], blocks.shifts_px * weight[:, None], rcond=None)[0]
-        off = np.hypot(*(blocks.shifts_px - rows @ fit).T) / np.maximum(blocks.errors_px, 1e-6)
-        weight = np.sqrt(1 / (1 + (off / (3 * np.median(off) + 1e-9)) ** 2)) / np.maximum(blocks.errors_px, 1e-6)
+        off = np.hypot(*(blocks.shifts_px - rows @ fit).T) / errors
+        weight = np.sqrt(1 / (1 + (off / (3 * np.median(off) + 1e-9)) ** 2)) / errors
+    covariance = np.linalg.pinv((rows * weight[:, None]).T @ (rows * weight[:, None]))
+    # The errors that blocks state are those of white noise; what the surface leaves says how much larger they are.
+    excess = max(1.0, float(np.sqrt((off ** 2).mean() / 2)))
+    uncertain = excess * np.sqrt(np.einsum("ni,ij,nj->n", rows, covariance, rows))
+    longest = np.hypot(*(rows @ fit).T)
+    known = longest > 3 * uncertain
     left = float(np.sqrt(((blocks.shifts_px - rows @ fit) ** 2).sum(axis=1).mean()))
-    longest = float(np.hypot(*(rows @ fit).T).max())
-    return longest if longest > 3 * left * np.sqrt(rows.shape[1] / len(rows)) else 0.0
+    largest = float(longest[known].max()) if known.any() else 0.0
+    clear = largest > 3 * left * np.sqrt(rows.shape[1] / len(rows))
+    return Trend(largest if clear else 0.0, float(np.median(off)))
 
 
 @dataclass(frozen=True, eq=False)

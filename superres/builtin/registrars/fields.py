@@ -17,7 +17,7 @@ from superres.image import FloatArray, Image
 from superres.registration.blend import overview
 from superres.registration.diagnose import Flip
 from superres.registration.features import Features, Method, detect, smooth
-from superres.registration.find import Found, locate, reduction_for
+from superres.registration.find import Found, locate, reduction_for, searchable
 from superres.registration.shifts import signal_fraction
 from superres.resample import bicubic
 from superres.transform import Transform
@@ -122,6 +122,7 @@ class Context:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._views: dict[int, tuple[FloatArray, npt.NDArray[np.bool_]]] = {}
+        self._bands: dict[int, FloatArray] = {}
         self._features: dict[int, Features] = {}
 
     def view(self, mosaic: Mosaic, reduction: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
@@ -133,7 +134,10 @@ class Context:
     def find(self, field: Field, mosaic: Mosaic, rotations_deg: tuple[float, ...]) -> Found:
         reduction = reduction_for((field.template.shape[0], field.template.shape[1]))
         scene, covered = self.view(mosaic, reduction)
-        return locate(field.template, scene, covered, reduction, rotations_deg)
+        with self._lock:
+            if reduction not in self._bands:
+                self._bands[reduction] = searchable(scene, covered)
+        return locate(field.template, self._bands[reduction], reduction, rotations_deg)
 
     def features(self, mosaic: Mosaic, reduction: int) -> Features:
         scene, covered = self.view(mosaic, reduction)

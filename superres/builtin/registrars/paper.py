@@ -23,10 +23,10 @@ from superres.builtin.registrars.fields import (
 )
 from superres.builtin.registrars.refinement import MARGIN_PX, Sharpened, region, sharpen
 from superres.errors import RegistrationError
-from superres.image import Image
+from superres.image import FloatArray, Image
 from superres.registration.diagnose import Limits, fit_features, refuse, refuse_mirrored
 from superres.registration.features import detect, smooth
-from superres.registration.find import Found, aligned_correlation, reduction_for
+from superres.registration.find import PEAKS, Found, aligned_correlation, reduction_for
 from superres.registration.similarity import Fit, expected_error_um
 from superres.transform import Map, Transform
 
@@ -37,6 +37,11 @@ REPEATED_CORRELATION = 0.6
 """Two places that both correlate this well show a repeated pattern; a field that is not there stays below."""
 LONE_CORRELATION = 0.5
 """Least correlation after refinement of a place that no features confirm."""
+MAX_RIVALS = PEAKS - 2
+"""Of the peaks that the search remembers: with as many as these, there may be more."""
+RIVAL_SHARE = 0.25
+"""Places that show something else share up to 6 features with a field, copies of its place all but noise."""
+SAME_PLACE_PX = 4.0
 MAX_TREND_PX = 0.2
 UNREFINED_TRUST = 0.7
 """A place whose refinement was not believed: the features' place is kept, with this share of its confidence."""
@@ -48,6 +53,7 @@ class PaperRegistrar(Registrar):
 
     name = "paper"
     summary = "the paper's chain: stitch, find by normalised cross-correlation, refine"
+    concurrent = True
 
     class Options(PluginOptions):
         refine: Refine = Option("icgn", description=(
@@ -102,6 +108,9 @@ class PaperRegistrar(Registrar):
                 if alone is not None:
                     return alone
         elif found.correlation >= REPEATED_CORRELATION and found.z >= self.options.min_z:
+            placed = self._apart_from_others(field, mosaic, found)
+            if placed is not None:
+                return self._result(field, mosaic, placed, found)
             raise RegistrationError(
                 f"field '{fine.name}' fits several places: second / first correlation peak is {found.ratio:.2f} "
                 f"(correlation {found.correlation:.2f}); expected at most {self.options.max_peak_ratio:g}",
@@ -132,6 +141,18 @@ class PaperRegistrar(Registrar):
 
         Raises RegistrationError ("magnification", "rotation") where enough agree on a similarity beyond the limits.
         """
+        around = self._around(field, mosaic, centre_px)
+        if around is None or around.fit.count < self.options.min_inliers:
+            return None
+        fit, pixel = around.fit, mosaic.pixel_size_um
+        if not self._limits.holds(fit.transform):
+            raise refuse(field.name, fit, self._limits, pixel / field.image.pixel_size_um)
+        correlation = aligned_correlation(field.template, around.shown, fit.transform, field.pixel_um, pixel)
+        whole = fit.transform.then(Transform.shift(around.corner_px[0] * pixel, around.corner_px[1] * pixel))
+        return _Placed(whole, fit, around.points_um[fit.inliers], correlation)
+
+    def _around(self, field: Field, mosaic: Mosaic, centre_px: tuple[float, float]) -> _Around | None:
+        """The mosaic around a centre and what features of the field fit there; None where nothing does."""
         reach = 0.5 * float(np.hypot(*field.template.shape)) + MARGIN_PX
         top, left = max(0, int(centre_px[0] - reach)), max(0, int(centre_px[1] - reach))
         bottom = min(mosaic.shape_px[0], int(np.ceil(centre_px[0] + reach)))
@@ -141,18 +162,35 @@ class PaperRegistrar(Registrar):
         shown, covered = region(mosaic, top, left, bottom - top, right - left)
         if not covered.any():
             return None
-        pixel = mosaic.pixel_size_um
         features = detect(features_of(self.options.refine), smooth(block_means(shown, field.reduction)),
                           upright=self._upright)
-        fit, points = fit_features(field.features, features, field.feature_pixel_um, pixel * field.reduction)
-        if fit is None or fit.count < self.options.min_inliers:
+        fit, points = fit_features(field.features, features, field.feature_pixel_um,
+                                   mosaic.pixel_size_um * field.reduction)
+        return None if fit is None else _Around((top, left), shown, fit, points)
+
+    def _apart_from_others(self, field: Field, mosaic: Mosaic, found: Found) -> _Placed | None:
+        """The place of the first of several high peaks, if features tell it from all the others; else None.
+
+        A sharp border between glass and tissue correlates with every other border of that direction; the features
+        beside it do not.  True copies of a place have about as many features in common as the place itself.  What is
+        cut out around a peak may hold the first place too, and its features are found again.
+        """
+        rivals = [centre for centre, height in found.others if height > self.options.max_peak_ratio]
+        if len(rivals) > MAX_RIVALS:
             return None
-        if not self._limits.holds(fit.transform):
-            raise refuse(field.name, fit, self._limits, pixel / field.image.pixel_size_um)
-        to_region = fit.transform
-        correlation = aligned_correlation(field.template, shown, to_region, field.pixel_um, pixel)
-        whole = to_region.then(Transform.shift(top * pixel, left * pixel))
-        return _Placed(whole, fit, points[fit.inliers], correlation)
+        placed = self._confirm(field, mosaic, found.centre_px)
+        if placed is None or placed.fit.count < 2 * self.options.min_inliers:
+            return None
+        limit = RIVAL_SHARE * placed.fit.count
+        own = np.asarray(field.centre_px(mosaic, placed.transform))
+        for centre in rivals:
+            around = self._around(field, mosaic, centre)
+            if around is None or around.fit.count < limit:
+                continue
+            there = np.asarray(field.centre_px(mosaic, around.fit.transform)) + around.corner_px
+            if np.hypot(*(there - own)) > SAME_PLACE_PX:
+                return None
+        return placed
 
     def _context(self, mosaic: Mosaic) -> Context:
         with self._lock:
@@ -201,7 +239,7 @@ class PaperRegistrar(Registrar):
             return None
         if not self._limits.holds(sharpened.transform.linear):
             return None
-        details: dict[str, float | str] = {"refine": self.options.refine, "inliers": 0.0} | _refined(sharpened)
+        details: dict[str, float | str] = {"refine": self.options.refine, "inliers": 0.0} | _refined(sharpened, mosaic)
         confidence = 0.5 + 0.4 * (sharpened.correlation - LONE_CORRELATION) / (1 - LONE_CORRELATION)
         return self._registration(field, sharpened.transform, confidence, sharpened.error_um, details, found,
                                   sharpened)
@@ -230,7 +268,7 @@ class PaperRegistrar(Registrar):
             confidence *= UNREFINED_TRUST
         elif sharpened is not None:
             transform, residual = sharpened.transform, sharpened.error_um
-            details |= _refined(sharpened)
+            details |= _refined(sharpened, mosaic)
         if residual > 0.5 * mosaic.pixel_size_um:
             confidence *= 0.5
         return self._registration(field, transform, confidence, residual, details, found,
@@ -253,6 +291,17 @@ class PaperRegistrar(Registrar):
 
 
 @dataclass(frozen=True, eq=False)
+class _Around:
+    """shown: mosaic pixels from corner_px on.  fit: (mirrored) field µm → µm of that region.  points_um: see _Placed,
+    of all matches."""
+
+    corner_px: tuple[int, int]
+    shown: FloatArray
+    fit: Fit
+    points_um: npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
 class _Placed:
     """transform: (mirrored) field µm → mosaic µm.  points_um: the inliers' places in the field.  correlation:
     band-passed, of template and region after alignment."""
@@ -263,7 +312,7 @@ class _Placed:
     correlation: float
 
 
-def _refined(sharpened: Sharpened) -> dict[str, float | str]:
+def _refined(sharpened: Sharpened, mosaic: Mosaic) -> dict[str, float | str]:
     details: dict[str, float | str] = {
         "refinement moved (coarse px)": round(sharpened.moved_px, 4),
         "split-half error (coarse px)": round(sharpened.split_half_px, 5),
@@ -272,6 +321,12 @@ def _refined(sharpened: Sharpened) -> dict[str, float | str]:
         details["warning"] = (
             f"parts of the field lie up to {sharpened.trend_px:.2f} coarse px beside their place in a smooth pattern, "
             'as a lens with distortion leaves it; set warp = "smooth" among the options of [register]')
+    elif sharpened.seam is not None and sharpened.seam.step_px > MAX_TREND_PX:
+        seam = sharpened.seam
+        details["warning"] = (
+            f"the field lies across tiles '{mosaic.tiles[seam.first].name}' and '{mosaic.tiles[seam.second].name}', "
+            f"which are {seam.step_px:.2f} coarse px off against each other; leave the field out, or scan with more "
+            "overlap")
     return details | ({"refinement flagged": sharpened.flag} if sharpened.flag else {})
 
 

@@ -14,7 +14,8 @@ from superres.image import FloatArray
 from superres.registration.blend import grey_frame
 from superres.registration.blocks import BlockShifts
 from superres.registration.icgn import Refined, refine
-from superres.registration.smooth import Smooth, refine_smoothly, trend_px
+from superres.registration.seams import Seam, largest_seam
+from superres.registration.smooth import Smooth, refine_smoothly, trend
 from superres.transform import Map, Transform, Warp
 
 MARGIN_PX = 24
@@ -25,6 +26,8 @@ GOOD_SPLIT_HALF_PX, MAX_SPLIT_HALF_PX = 0.1, 0.3
 """Beyond the first a place is flagged, and the features' one is kept where it expects to be better; beyond the second
 it is not believed.  Small fields out of focus have 0.1 to 0.2."""
 MAX_LOST_CORRELATION = 0.02
+SEAM_MISFIT = 1.2
+"""Steps between tiles have a third of the parameters of a smooth surface: where they fit about as well, they are it."""
 SHARED_PX = 0.002
 """The part of the error that both halves of a field share: the median true error of the gates' clean view is 0.0033 px
 where the halves say 0.0025."""
@@ -34,7 +37,7 @@ where the halves say 0.0025."""
 class Sharpened:
     """transform: (mirrored) field µm → mosaic µm.  frame: see Registration.  error_um: expected, RMS over the field.
     flag: what is wrong with it in words, "" if nothing.  trend_px: how far a smooth trend in the blocks goes, in coarse
-    px: distortion.
+    px: distortion.  seam: the step between tiles that explains it better.
     """
 
     transform: Map
@@ -46,6 +49,7 @@ class Sharpened:
     blocks: BlockShifts
     flag: str = ""
     trend_px: float = 0.0
+    seam: Seam | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,9 +86,15 @@ def sharpen(field: Field, mosaic: Mosaic, start: Transform, max_move_px: float =
         smooth = refine_smoothly(field.template, field.pixel_um, scene.grey, pixel, found.transform)
         if smooth is not None:
             transform, error_px, blocks = smooth.warp, smooth.error_px, _beside(blocks, smooth, field.pixel_um)
+    pattern = trend(blocks, field.template.shape)
+    seam = None
+    if scene.frame is None and pattern.longest_px > 0:
+        places = found.transform.then(scene.to_mosaic).apply(blocks.places_px * field.pixel_um)
+        seam = largest_seam(blocks, mosaic.deepest(places))
+        seam = seam if seam is not None and seam.misfit <= SEAM_MISFIT * pattern.misfit else None
     return Sharpened(transform.then(scene.to_mosaic), scene.frame, float(np.hypot(error_px, SHARED_PX)) * pixel,
                      found.correlation, found.moved_px, error_px, blocks, _flag(found),
-                     trend_px(blocks, field.template.shape))
+                     0.0 if seam else pattern.longest_px, seam)
 
 
 def _beside(blocks: BlockShifts, smooth: Smooth, pixel_um: float) -> BlockShifts:
