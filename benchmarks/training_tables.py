@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import statistics
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +12,27 @@ PAGE = HERE.parent / "docs" / "training.md"
 
 
 def options_table(study: dict[str, Any]) -> str:
-    rows = ["| option | settings | SSIM gained over bicubic | best step | CPU seconds |", "|---|---|---|---|---|"]
+    rows = ["| option | compared with | change | SSIM gained over bicubic | difference | best step | CPU seconds |",
+            "|---|---|---|---|---|---|---|"]
     for name, each in study["options"].items():
-        runs = each["runs"]
-        settings = ", ".join(f"{key} {value}" for key, value in each["settings"].items())
+        runs, against = each["runs"], each["against"]
+        before = study["options"][against]["change"] if against else {}
+        change = ", ".join(f"`{key} = {json.dumps(value)}`" for key, value in each["change"].items()
+                           if before.get(key) != value) or "none"
+        gain = [run["ssim"] - study["bicubic"]["ssim"] for run in runs]
+        difference = "" if not against else "{:+.3f} ± {:.3f}".format(*compared(name, study["options"]))
         steps = ", ".join(str(run["best_step"]) for run in runs)
         seconds = sum(run["cpu_seconds"] for run in runs) / len(runs)
-        rows.append(f"| {name} | {settings} | {each['gain']:+.3f} ± {each['spread']:.3f} | {steps} | {seconds:.0f} |")
+        rows.append(f"| {name} | {against} | {change} | {statistics.mean(gain):+.3f} ± {statistics.stdev(gain):.3f} | "
+                    f"{difference} | {steps} | {seconds:.0f} |")
     return "\n".join(rows)
+
+
+def compared(name: str, measured: dict[str, Any]) -> tuple[float, float]:
+    """Mean and standard deviation over the seeds of an option's SSIM minus that of the one that it is compared with."""
+    own, other = (measured[each]["runs"] for each in (name, measured[name]["against"]))
+    differences = [one["ssim"] - two["ssim"] for one, two in zip(own, other, strict=True)]
+    return statistics.mean(differences), statistics.stdev(differences)
 
 
 def models_table(study: dict[str, Any]) -> str:
