@@ -13,6 +13,7 @@ using namespace superres;
 
 struct sr_model {
   sr_network numbers;
+  std::int32_t halo_px = 0, origin_multiple = 1;
   std::variant<std::unique_ptr<PlainForward>, std::unique_ptr<DeviceForward>> forward;
   std::string description;
 };
@@ -69,6 +70,8 @@ std::unique_ptr<sr_model> made(const Network &network, int device, int threads) 
   require(threads >= 0 && threads <= 1024, "threads is " + std::to_string(threads) + "; expected 0 to 1024");
   auto model = std::make_unique<sr_model>();
   model->numbers = network.numbers;
+  model->halo_px = network.halo_px();
+  model->origin_multiple = network.origin_multiple();
   if (device == SR_DEVICE_CPU) {
     auto plain = std::make_unique<PlainForward>(network, threads);
     model->description = described(network, "cpu, threads " + std::to_string(plain->threads()), "float32", "plain loops");
@@ -161,6 +164,11 @@ void sr_model_destroy(sr_model *model) { delete model; }
 void sr_output_size(const sr_model *model, int64_t h, int64_t w, int64_t *out_h, int64_t *out_w) {
   *out_h = scaled(h, model->numbers);
   *out_w = scaled(w, model->numbers);
+}
+
+void sr_tiling(const sr_model *model, int32_t *halo_px, int32_t *origin_multiple) {
+  *halo_px = model->halo_px;
+  *origin_multiple = model->origin_multiple;
 }
 
 const char *sr_model_describe(const sr_model *model) { return model->description.c_str(); }

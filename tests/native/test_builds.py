@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 import subprocess
+import sys
 from pathlib import Path
 
 import cv2
@@ -18,7 +19,7 @@ from superres.engine import Engine
 from superres.errors import EngineError, WeightsError
 from superres.io.weights import read_weights, write_weights
 
-from ..engine.specimens import make_weights
+from ..engine.specimens import SMALL, make_weights
 from . import builds
 
 QUICK = ("80", "90a")
@@ -137,6 +138,70 @@ def test_the_examples_output_is_the_engines(installed, tmp_path, project_root, r
     assert written.dtype == image.dtype and difference.max() <= 1 and np.mean(difference > 0) < (0.05 if deep else 1e-3)
     if native.available() and kind == "colour":
         np.testing.assert_array_equal(written, Engine.load(weights, device="cpu", engine="native")(image))
+
+
+@pytest.mark.parametrize("options", [SMALL, {**SMALL, "up": 4, "down": 3}, {**SMALL, "up": 3, "down": 1}])
+@pytest.mark.parametrize("shape", [(41, 260, 3), (250, 37, 3), (60, 61)])
+def test_the_examples_bands_are_the_whole_frame_bit_for_bit(installed, tmp_path, rng, options, shape):
+    weights, source = tmp_path / "w.safetensors", tmp_path / "in.pnm"
+    write_weights(weights, make_weights(**options))
+    image = rng.integers(0, 256, shape).astype(np.uint8)
+    source.write_bytes(b"P%d\n# a comment\n%d %d\n255\n" % (6 if len(shape) == 3 else 5, shape[1], shape[0])
+                       + image.tobytes())
+    for megabytes in ("1", "256"):
+        said = builds.run(installed / "example" / "upscale", weights, source, tmp_path / megabytes, megabytes)
+        assert "halo_px=5" in said
+    # At 340 bytes a pixel a megabyte holds 55² of them; the frames are longer than that at least one way.
+    whole = (tmp_path / "256").read_bytes()
+    assert (tmp_path / "1").read_bytes() == whole and not list(tmp_path.glob("*.part"))
+    engine = Engine.load(weights, device="cpu", engine="native" if native.available() else "torch")
+    expected = engine(image)
+    written = np.frombuffer(whole, np.uint8, expected.size, len(whole) - expected.size).reshape(expected.shape)
+    assert np.abs(written.astype(int) - expected).max() <= (0 if native.available() and len(shape) == 3 else 1)
+
+
+# A process inherits the peak of the one that started it: a small Python between keeps that of pytest away.
+PEAK_MIB = """
+import os, subprocess, sys
+process = subprocess.Popen(sys.argv[1:], stderr=subprocess.DEVNULL)
+_, status, usage = os.wait4(process.pid, 0)
+print(status, usage.ru_maxrss / 1024)
+"""
+
+
+def test_the_example_needs_no_more_memory_for_more_of_a_frame(installed, tmp_path):
+    """300² px as one tile want 30 MB of workspace for this network; in bands they want the megabytes that are given."""
+    weights, source = tmp_path / "w.safetensors", tmp_path / "in.pgm"
+    write_weights(weights, make_weights(**SMALL))
+    cv2.imwrite(str(source), np.full((300, 300), 100, np.uint8))
+    peaks = {}
+    for megabytes in ("4", "64"):
+        said = builds.run(sys.executable, "-S", "-c", PEAK_MIB, installed / "example" / "upscale", weights, source,
+                          tmp_path / "o", megabytes)
+        assert said.split()[0] == "0"
+        peaks[megabytes] = float(said.split()[1])
+    assert peaks["64"] - peaks["4"] > 20, peaks
+
+
+def test_the_example_says_what_is_wrong_and_leaves_nothing_half_written(installed, tmp_path, project_root):
+    upscale = installed / "example" / "upscale"
+    weights = project_root / "tests" / "data" / "quickstart-weights.safetensors"
+    good, short, wide = tmp_path / "good.ppm", tmp_path / "short.ppm", tmp_path / "wide.ppm"
+    good.write_bytes(b"P6 30 30 255\n" + bytes(2700))
+    short.write_bytes(good.read_bytes()[:-1])
+    wide.write_bytes(b"P6 9999999 30 255\n")
+    (tmp_path / "folder").mkdir()
+    before = sorted(tmp_path.iterdir())
+    for arguments, status, words in (
+            ((weights, short, tmp_path / "o"), 1, "is truncated"),
+            ((weights, wide, tmp_path / "o"), 1, "no PPM or PGM header"),
+            ((weights, weights, tmp_path / "o"), 1, "no binary PPM or PGM"),
+            ((weights, good, tmp_path / "no" / "o"), 1, "cannot write"),
+            ((weights, good, tmp_path / "folder"), 1, "cannot write"),
+            ((weights, good, tmp_path / "o", "0"), 2, "usage"), ((weights, good), 2, "usage")):
+        done = subprocess.run([upscale, *arguments], capture_output=True, text=True, check=False)
+        assert (done.returncode, words in done.stderr) == (status, True), done.stderr
+    assert sorted(tmp_path.iterdir()) == before
 
 
 def damaged_files(whole: bytes):

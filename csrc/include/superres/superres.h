@@ -80,6 +80,11 @@ void sr_model_destroy(sr_model *model);
 /* ceil(up h / down) x ceil(up w / down). */
 void sr_output_size(const sr_model *model, int64_t h, int64_t w, int64_t *out_h, int64_t *out_w);
 
+/* For images that are cut into bands or tiles.  A part that begins at a multiple of origin_multiple and takes halo_px
+ * pixels more than it is to give on each side where it was cut gives what the whole image would, bit for bit: only the
+ * output of those further pixels is wrong.  examples/cpp/upscale.cpp does it. */
+void sr_tiling(const sr_model *model, int32_t *halo_px, int32_t *origin_multiple);
+
 /* What runs, one `key=value` a line: device, arithmetic ("float32", or "float16 storage, float32 sums"), kernel, channels
  * ("32 34 38 44 52 62"), up, down, halo_px, origin_multiple.  Lives as long as the model. */
 const char *sr_model_describe(const sr_model *model);
