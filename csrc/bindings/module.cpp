@@ -44,7 +44,7 @@ void require(sr_status status, const sr_message &message) {
 class Model {
 public:
   Model(const std::array<std::int32_t, 7> &numbers, const std::vector<std::pair<std::string, FloatArray>> &tensors,
-        int device, int threads) {
+        int device, int threads, int variant) {
     const sr_network network{numbers[0], numbers[1], numbers[2], numbers[3], numbers[4], numbers[5], numbers[6]};
     std::vector<sr_tensor> given;
     for (const auto &[name, values] : tensors) {
@@ -61,7 +61,8 @@ public:
     sr_status status;
     {
       const py::gil_scoped_release released;
-      status = sr_model_create(&network, given.data(), given.size(), device, threads, &made, &message);
+      status = sr_model_create_variant(&network, given.data(), given.size(), device, threads,
+                                       static_cast<sr_variant>(variant), &made, &message);
     }
     require(status, message);
     model_.reset(made);
@@ -77,6 +78,42 @@ public:
 
   std::size_t workspace_size(std::int64_t n, std::int64_t h, std::int64_t w) const {
     return sr_workspace_size(model_.get(), n, h, w);
+  }
+
+  std::int64_t band_rows(std::int64_t n, std::int64_t h, std::int64_t w, std::size_t workspace_bytes) const {
+    return sr_band_rows(model_.get(), n, h, w, workspace_bytes);
+  }
+
+  // read_first, read_rows, out_first, out_rows, skip_rows
+  std::array<std::int64_t, 5> band(std::int64_t h, std::int64_t first, std::int64_t rows) const {
+    sr_band band{};
+    sr_message message{};
+    require(sr_band_of(model_.get(), h, first, rows, &band, &message), message);
+    return {band.read_first, band.read_rows, band.out_first, band.out_rows, band.skip_rows};
+  }
+
+  // band: as `band` gives it; the addresses are those of its first rows.
+  void forward_band(bool is_u8, std::uintptr_t in, const Strides &in_strides, std::uintptr_t out,
+                    const Strides &out_strides, const std::array<std::int64_t, 2> &count_and_width,
+                    const std::array<std::int64_t, 5> &rows, std::uintptr_t workspace, std::size_t workspace_bytes,
+                    std::uintptr_t stream) const {
+    const sr_band band{rows[0], rows[1], rows[2], rows[3], rows[4]};
+    sr_message message{};
+    sr_status status;
+    {
+      const py::gil_scoped_release released;
+      if (is_u8)
+        status = sr_forward_band_u8(model_.get(), reinterpret_cast<const std::uint8_t *>(in), in_strides.data(),
+                                    reinterpret_cast<std::uint8_t *>(out), out_strides.data(), count_and_width[0],
+                                    count_and_width[1], &band, reinterpret_cast<void *>(workspace), workspace_bytes,
+                                    reinterpret_cast<void *>(stream), &message);
+      else
+        status = sr_forward_band_f32(model_.get(), reinterpret_cast<const float *>(in), in_strides.data(),
+                                     reinterpret_cast<float *>(out), out_strides.data(), count_and_width[0],
+                                     count_and_width[1], &band, reinterpret_cast<void *>(workspace), workspace_bytes,
+                                     reinterpret_cast<void *>(stream), &message);
+    }
+    require(status, message);
   }
 
   void forward(bool is_u8, std::uintptr_t in, const Strides &in_strides, std::uintptr_t out, const Strides &out_strides,
@@ -128,11 +165,16 @@ PYBIND11_MODULE(_core, module) {
   bind_winograd(module);
   py::class_<Model>(module, "Model", "sr_model; see superres/superres.h for every argument.")
       .def(py::init<const std::array<std::int32_t, 7> &, const std::vector<std::pair<std::string, FloatArray>> &, int,
-                    int>(),
-           py::arg("numbers"), py::arg("tensors"), py::arg("device"), py::arg("threads"))
+                    int, int>(),
+           py::arg("numbers"), py::arg("tensors"), py::arg("device"), py::arg("threads"), py::arg("variant"))
       .def("describe", &Model::describe)
       .def("output_size", &Model::output_size)
       .def("workspace_size", &Model::workspace_size)
+      .def("band_rows", &Model::band_rows)
+      .def("band", &Model::band)
+      .def("forward_band", &Model::forward_band, py::arg("is_u8"), py::arg("input"), py::arg("in_strides"),
+           py::arg("output"), py::arg("out_strides"), py::arg("count_and_width"), py::arg("band"), py::arg("workspace"),
+           py::arg("workspace_bytes"), py::arg("stream"))
       .def("forward", &Model::forward, py::arg("is_u8"), py::arg("input"), py::arg("in_strides"), py::arg("output"),
            py::arg("out_strides"), py::arg("size"), py::arg("workspace"), py::arg("workspace_bytes"), py::arg("stream"));
 }

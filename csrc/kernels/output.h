@@ -10,15 +10,27 @@
 
 namespace superres::kernels {
 
+// Where an output of h x w pixels goes: rows from `begin` to before `end` of it, the first of them to the first row of the
+// frames.
+struct OutputPlace {
+  Frames frames;
+  int h, w, begin, end;
+
+  SR_CODE bool has_row(int y) const { return y >= begin && y < end; }
+  SR_CODE std::int64_t row(std::int64_t image, int colour, int y) const {
+    return image * frames.strides[0] + colour * frames.strides[1] + (y - begin) * frames.strides[2];
+  }
+};
+
 struct OutputArguments {
   const std::uint16_t *fine; // float16, [n][3][fine_h][fine_w]
   std::int64_t n;
-  int fine_h, fine_w, out_h, out_w, down;
+  int fine_h, fine_w, down;
   float weight[81], bias[3]; // (out, in, 3, 3), (out)
-  Frames frames;
+  OutputPlace out;
 };
 
-SR_CODE int row_pieces(const OutputArguments &args) { return (args.out_w + kThreads - 1) / kThreads; }
+SR_ANYWHERE inline int row_pieces(int w) { return (w + kThreads - 1) / kThreads; }
 
 SR_CODE void store_colour(const Frames &frames, std::int64_t at, float value) {
   if (frames.is_u8) {
@@ -31,13 +43,15 @@ SR_CODE void store_colour(const Frames &frames, std::int64_t at, float value) {
 
 SR_CODE void convolve_output(Block &block, const OutputArguments &args) {
   std::int64_t index = block.index();
-  const int first_x = static_cast<int>(index % row_pieces(args)) * kThreads;
-  index /= row_pieces(args);
-  const int y = static_cast<int>(index % args.out_h);
-  const std::int64_t image = index / args.out_h;
+  const OutputPlace &out = args.out;
+  const int pieces = row_pieces(out.w), rows = out.end - out.begin;
+  const int first_x = static_cast<int>(index % pieces) * kThreads;
+  index /= pieces;
+  const int y = out.begin + static_cast<int>(index % rows);
+  const std::int64_t image = index / rows;
   block.for_each_thread([&](int thread) {
     const int x = first_x + thread;
-    if (x >= args.out_w)
+    if (x >= out.w)
       return;
     float sums[3] = {args.bias[0], args.bias[1], args.bias[2]};
     SR_UNROLL
@@ -53,10 +67,9 @@ SR_CODE void convolve_output(Block &block, const OutputArguments &args) {
           sums[o] += value * args.weight[(o * 3 + c) * 9 + tap];
       }
     }
-    const auto *strides = args.frames.strides;
     SR_UNROLL
     for (int o = 0; o < 3; ++o)
-      store_colour(args.frames, image * strides[0] + o * strides[1] + y * strides[2] + x * strides[3], sums[o]);
+      store_colour(out.frames, out.row(image, o, y) + x * out.frames.strides[3], sums[o]);
   });
 }
 

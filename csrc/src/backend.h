@@ -4,9 +4,11 @@
 #include <memory>
 #include <string>
 
-#include "../kernels/convolution.h"
-#include "../kernels/output.h"
+#include "../kernels/border.h"
+#include "../kernels/folded_tail.h"
+#include "../kernels/residual_block.h"
 #include "network.h"
+#include "pack.h"
 
 namespace superres {
 
@@ -20,11 +22,20 @@ public:
   // Queue a kernel.  tiles: one of kTileCounts.  Allocates nothing and does not wait.
   virtual void convolve(const kernels::ConvolutionArguments &arguments, int tiles, void *stream) const = 0;
   virtual void output(const kernels::OutputArguments &arguments, void *stream) const = 0;
+  virtual void residual_block(const kernels::BlockArguments &arguments, const BlockChoice &choice,
+                              void *stream) const = 0;
+  virtual void folded(const kernels::FoldedArguments &arguments, int tiles, void *stream) const = 0;
+  virtual void border(const kernels::BorderArguments &arguments, void *stream) const = 0;
+  // Shared memory that one block of threads may have, in bytes.
+  virtual int shared_limit() const = 0;
 };
 
 // Blocks of a launch; throws Failure where there are more than a launch can have.
 std::int64_t convolution_blocks(const kernels::ConvolutionArguments &arguments);
 std::int64_t output_blocks(const kernels::OutputArguments &arguments);
+std::int64_t residual_blocks(const kernels::BlockArguments &arguments);
+std::int64_t folded_blocks(const kernels::FoldedArguments &arguments);
+std::int64_t border_blocks(const kernels::BorderArguments &arguments);
 
 int cuda_device_count();
 // Throws Failure (SR_NOT_SUPPORTED) where this build or this machine has no such device.

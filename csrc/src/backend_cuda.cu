@@ -1,8 +1,5 @@
 // The kernels on a CUDA device.
-#include <cuda_runtime.h>
-
-#include "backend.h"
-#include "pack.h"
+#include "cuda_launch.h"
 
 namespace superres {
 namespace {
@@ -22,26 +19,6 @@ __global__ void __launch_bounds__(kThreads, 1) convolution_kernel(const __grid_c
 __global__ void __launch_bounds__(kThreads) output_kernel(const __grid_constant__ OutputArguments arguments) {
   Block block(nullptr);
   kernels::convolve_output(block, arguments);
-}
-
-void require(cudaError_t error, const char *what) {
-  if (error == cudaSuccess)
-    return;
-  cudaGetLastError(); // reported here, it must not be found by the caller's next check
-  const auto status = error == cudaErrorMemoryAllocation ? SR_OUT_OF_MEMORY : SR_CUDA_ERROR;
-  throw Failure{status, std::string(what) + ": " + cudaGetErrorString(error)};
-}
-
-// Queue a kernel.  The launch answers for itself, so that somebody else's former failure is not taken for its own.
-template <class Arguments>
-void launch(void (*kernel)(Arguments), std::int64_t blocks, std::size_t shared_bytes, const Arguments &arguments,
-            void *stream, const char *what) {
-  cudaLaunchConfig_t how{};
-  how.gridDim = dim3(static_cast<unsigned>(blocks));
-  how.blockDim = dim3(kThreads);
-  how.dynamicSmemBytes = shared_bytes;
-  how.stream = static_cast<cudaStream_t>(stream);
-  require(cudaLaunchKernelEx(&how, kernel, arguments), what);
 }
 
 // Makes a device current for the calling thread, and the former one again afterwards.
@@ -110,6 +87,8 @@ public:
         require(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, bytes),
                 "cannot have the kernels' shared memory");
       });
+    shared_limit_ = static_cast<int>(properties.sharedMemPerBlockOptin);
+    allow_fused_kernels(shared_limit_);
   }
 
   std::string name() const override { return name_; }
@@ -147,8 +126,26 @@ public:
     launch(output_kernel, output_blocks(arguments), 0, arguments, stream, "the output convolution was not launched");
   }
 
+  void residual_block(const kernels::BlockArguments &arguments, const BlockChoice &choice,
+                      void *stream) const override {
+    const Current current(device_);
+    launch_residual_block(arguments, choice, stream);
+  }
+
+  void folded(const kernels::FoldedArguments &arguments, int tiles, void *stream) const override {
+    const Current current(device_);
+    launch_folded(arguments, tiles, stream);
+  }
+
+  void border(const kernels::BorderArguments &arguments, void *stream) const override {
+    const Current current(device_);
+    launch_border(arguments, stream);
+  }
+
+  int shared_limit() const override { return shared_limit_; }
+
 private:
-  int device_;
+  int device_, shared_limit_ = 0;
   std::string name_;
 };
 

@@ -1,5 +1,6 @@
 // The kernels on the host, for tests: see csrc/kernels/shim_host.h.  SUPERRES_EMULATION_REVERSED=1 runs the warps of a
-// block, and the blocks of a launch, from last to first.
+// block, and the blocks of a launch, from last to first; SUPERRES_EMULATION_SHARED=BYTES says what shared memory a block of
+// threads may have (default: 99 KB, as on the cards with the least).
 #include <ucontext.h>
 
 #include <algorithm>
@@ -10,7 +11,6 @@
 #include <new>
 
 #include "backend.h"
-#include "pack.h"
 
 #if defined(__SANITIZE_ADDRESS__)
 #include <sanitizer/common_interface_defs.h>
@@ -110,7 +110,10 @@ private:
 
 class EmulatedBackend final : public Backend {
 public:
-  EmulatedBackend() : reversed_(std::getenv("SUPERRES_EMULATION_REVERSED") != nullptr) {}
+  EmulatedBackend() : reversed_(std::getenv("SUPERRES_EMULATION_REVERSED") != nullptr) {
+    if (const char *bytes = std::getenv("SUPERRES_EMULATION_SHARED"))
+      shared_limit_ = std::atoi(bytes);
+  }
 
   std::string name() const override { return "emulated on the host"; }
 
@@ -147,6 +150,34 @@ public:
     each_block(output_blocks(arguments), 0, [&](Block &block) { kernels::convolve_output(block, arguments); });
   }
 
+  void residual_block(const kernels::BlockArguments &arguments, const BlockChoice &choice, void *) const override {
+    const auto &shape = choice.shape;
+#define SR_TRY(frames, middle, out)                                                                                    \
+  if (shape.from_frames == frames && shape.middle_tiles == middle && shape.out_tiles == out)                           \
+    return each_block(residual_blocks(arguments), choice.shared_bytes,                                                 \
+                      [&](Block &block) { kernels::compute_block<frames, middle, out>(block, arguments); });
+    SR_BLOCK_KERNELS(SR_TRY)
+#undef SR_TRY
+    throw Failure{SR_INVALID_ARGUMENT, "no kernel for a residual block of this shape"};
+  }
+
+  void folded(const kernels::FoldedArguments &arguments, int tiles, void *) const override {
+    const int bytes = kernels::folded_shared_bytes(tiles, arguments.chunk_groups);
+#define SR_TRY(compiled)                                                                                               \
+  if (tiles == compiled)                                                                                               \
+    return each_block(folded_blocks(arguments), bytes,                                                                 \
+                      [&](Block &block) { kernels::convolve_folded<compiled>(block, arguments); });
+    SR_FOLDED_KERNELS(SR_TRY)
+#undef SR_TRY
+    throw Failure{SR_INVALID_ARGUMENT, "no folded tail of this size"};
+  }
+
+  void border(const kernels::BorderArguments &arguments, void *) const override {
+    each_block(border_blocks(arguments), 0, [&](Block &block) { kernels::compute_border(block, arguments); });
+  }
+
+  int shared_limit() const override { return shared_limit_; }
+
 private:
   template <int tiles> void launch(const kernels::ConvolutionArguments &arguments) const {
     each_block(convolution_blocks(arguments), kernels::shared_bytes(tiles, arguments.chunk_groups),
@@ -166,6 +197,7 @@ private:
   }
 
   bool reversed_;
+  int shared_limit_ = 99 * 1024;
 };
 
 } // namespace

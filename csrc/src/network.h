@@ -14,11 +14,12 @@ struct Failure {
   std::string text;
 };
 
-// One 3x3 convolution.  weight: (out, in, 3, 3).  bias: (out).
+// One convolution.  weight: (out, in, side, side).  bias: (out).
 struct Layer {
   std::string name;
   int in = 0, out = 0;
   std::vector<float> weight, bias;
+  int side = 3;
 };
 
 // layers: input, then first and second of each block, then expand, then output.
@@ -34,6 +35,11 @@ struct Network {
   const Layer &output() const { return layers.back(); }
   int halo_px() const { return 2 * numbers.blocks + 3; }
   int origin_multiple() const;
+};
+
+// Rows `begin` to before `end` of an output are wanted; `begin` goes to the first row of the frames.
+struct Rows {
+  std::int64_t begin, end;
 };
 
 // ceil(up length / down)

@@ -72,7 +72,7 @@ std::size_t PlainForward::workspace_bytes(std::int64_t, std::int64_t h, std::int
 }
 
 void PlainForward::run(const Frames &in, const Frames &out, std::int64_t n, std::int64_t h, std::int64_t w,
-                       float *workspace) const {
+                       const Rows &rows, float *workspace) const {
   const auto map_size = h * w * widest_, fine_size = h * w * 3 * numbers_.up * numbers_.up;
   float *const middle_place = workspace, *const one = workspace + map_size;
   float *const other = workspace + std::max(2 * map_size, fine_size);
@@ -92,7 +92,7 @@ void PlainForward::run(const Frames &in, const Frames &out, std::int64_t n, std:
     }
     const Map fine{workspace, h * numbers_.up, w * numbers_.up, 3};
     expand(x, fine);
-    store(fine, out, image);
+    store(fine, out, rows, image);
   }
 }
 
@@ -162,15 +162,15 @@ void PlainForward::expand(const Map &in, const Map &fine) const {
 }
 
 // The strided convolution 3 to 3, clamped and rounded where the output is uint8.
-void PlainForward::store(const Map &fine, const Frames &out, std::int64_t image) const {
+void PlainForward::store(const Map &fine, const Frames &out, const Rows &rows, std::int64_t image) const {
   const auto &convolution = layers_.back();
-  const auto rows = (fine.h + numbers_.down - 1) / numbers_.down, columns = (fine.w + numbers_.down - 1) / numbers_.down;
-  for_each_row(rows, threads_, [&](std::int64_t y) {
+  const auto columns = (fine.w + numbers_.down - 1) / numbers_.down;
+  for_each_row(rows.end - rows.begin, threads_, [&](std::int64_t row) {
     for (std::int64_t x = 0; x < columns; ++x) {
       float sums[3];
-      sum(convolution, fine, y * numbers_.down, x * numbers_.down, sums);
+      sum(convolution, fine, (rows.begin + row) * numbers_.down, x * numbers_.down, sums);
       for (int c = 0; c < 3; ++c) {
-        const auto at = image * out.strides[0] + c * out.strides[1] + y * out.strides[2] + x * out.strides[3];
+        const auto at = image * out.strides[0] + c * out.strides[1] + row * out.strides[2] + x * out.strides[3];
         if (out.is_u8)
           static_cast<std::uint8_t *>(out.data)[at] =
               static_cast<std::uint8_t>(std::nearbyint(std::min(1.0f, std::max(0.0f, sums[c])) * 255.0f));

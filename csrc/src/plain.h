@@ -17,7 +17,8 @@ public:
   std::size_t workspace_bytes(std::int64_t n, std::int64_t h, std::int64_t w) const;
 
   // workspace: at least workspace_bytes(n, h, w), aligned for floats.
-  void run(const Frames &in, const Frames &out, std::int64_t n, std::int64_t h, std::int64_t w, float *workspace) const;
+  void run(const Frames &in, const Frames &out, std::int64_t n, std::int64_t h, std::int64_t w, const Rows &rows,
+           float *workspace) const;
 
   int threads() const { return threads_; }
 
@@ -39,7 +40,7 @@ private:
   void convolve(const Convolution &convolution, const Map &in, const Map &out, bool relu, const Map *residual) const;
   void load(const Frames &in, std::int64_t image, const Map &map) const;
   void expand(const Map &in, const Map &fine) const;
-  void store(const Map &fine, const Frames &out, std::int64_t image) const;
+  void store(const Map &fine, const Frames &out, const Rows &rows, std::int64_t image) const;
 
   sr_network numbers_;
   int threads_, widest_;

@@ -4,12 +4,13 @@
 //     superres_parity REQUEST RESULT
 //
 // REQUEST, little-endian: "SRP1", then records.  One byte says what follows:
-//   'M'  int32 device, threads, then base_channels, blocks, alpha, grow_first, up, down, input_relu; int32 count; for each
+//   'M'  int32 device, threads, variant, then base_channels, blocks, alpha, grow_first, up, down, input_relu; int32 count; for each
 //        tensor: int32 length and name, int32 rank, int64 extents, float32 values.  The model that later records use.
-//        RESULT gets int32 status, int32 length and message.
-//   'F'  int32 is_u8, int64 n, h, w; int64 offset and 4 strides of the input in elements, int64 count and bytes of its
+//        RESULT gets int32 status, int32 length and message, or what sr_model_describe says.
+//   'F'  int64 workspace bytes, 0 for what one forward of the whole needs, else it runs by bands; int32 is_u8, int64 n, h, w; int64 offset and 4 strides of the input in elements, int64 count and bytes of its
 //        buffer; int64 offset and 4 strides of the output and int64 count of its buffer, which is poisoned (0xA5) first.
 //        RESULT gets int32 status, int32 length and message, int64 count and the whole output buffer.
+//   'W'  int64 n, h, w.  RESULT gets int32 0, int32 length and sr_workspace_size in decimal digits.
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
@@ -79,6 +80,7 @@ using Model = std::unique_ptr<sr_model, ModelDeleter>;
 Model create(Reader &in, Writer &out, int &device) {
   device = in.value<std::int32_t>();
   const auto threads = in.value<std::int32_t>();
+  const auto variant = static_cast<sr_variant>(in.value<std::int32_t>());
   const auto numbers = in.value<sr_network>();
   const auto count = static_cast<std::size_t>(in.value<std::int32_t>());
   std::vector<std::string> names(count);
@@ -99,26 +101,32 @@ Model create(Reader &in, Writer &out, int &device) {
   }
   sr_message message{};
   sr_model *model = nullptr;
-  const auto status = sr_model_create(&numbers, tensors.data(), count, device, threads, &model, &message);
+  const auto status =
+      sr_model_create_variant(&numbers, tensors.data(), count, device, threads, variant, &model, &message);
+  if (status == SR_OK)
+    std::snprintf(message.text, sizeof message.text, "%s", sr_model_describe(model));
   out.outcome(status, message);
   return Model(model);
 }
 
 template <class Value>
-sr_status run(const sr_model *model, const DeviceMemory &in, std::int64_t in_offset, const std::int64_t *in_strides,
+sr_status run(const sr_model *model, bool by_bands, const DeviceMemory &in, std::int64_t in_offset, const std::int64_t *in_strides,
               DeviceMemory &out, std::int64_t out_offset, const std::int64_t *out_strides, const std::int64_t *size,
               DeviceMemory &workspace, std::size_t workspace_bytes, sr_message *message) {
   const auto *from = static_cast<const Value *>(in.address()) + in_offset;
   auto *to = static_cast<Value *>(out.address()) + out_offset;
   if constexpr (sizeof(Value) == 1)
-    return sr_forward_u8(model, from, in_strides, to, out_strides, size[0], size[1], size[2], workspace.address(),
-                         workspace_bytes, nullptr, message);
+    return (by_bands ? sr_forward_bands_u8 : sr_forward_u8)(model, from, in_strides, to, out_strides, size[0], size[1],
+                                                            size[2], workspace.address(), workspace_bytes, nullptr,
+                                                            message);
   else
-    return sr_forward_f32(model, from, in_strides, to, out_strides, size[0], size[1], size[2], workspace.address(),
-                          workspace_bytes, nullptr, message);
+    return (by_bands ? sr_forward_bands_f32 : sr_forward_f32)(model, from, in_strides, to, out_strides, size[0], size[1],
+                                                              size[2], workspace.address(), workspace_bytes, nullptr,
+                                                              message);
 }
 
 void forward(Reader &in, Writer &out, const sr_model *model, int device) {
+  const auto given_bytes = in.value<std::int64_t>();
   const bool is_u8 = in.value<std::int32_t>() != 0;
   const std::size_t width = is_u8 ? 1 : 4;
   std::int64_t size[3], in_strides[4], out_strides[4];
@@ -132,19 +140,28 @@ void forward(Reader &in, Writer &out, const sr_model *model, int device) {
   const auto out_count = in.value<std::int64_t>();
   std::vector<unsigned char> result(static_cast<std::size_t>(out_count) * width, 0xA5);
   // Workspace as dirty as the caller's may be: as float16 0xFFFF is NaN.
-  const auto workspace_bytes = sr_workspace_size(model, size[0], size[1], size[2]);
+  const auto workspace_bytes = given_bytes > 0 ? static_cast<std::size_t>(given_bytes)
+                                               : sr_workspace_size(model, size[0], size[1], size[2]);
   const std::vector<unsigned char> dirt(workspace_bytes, 0xFF);
   DeviceMemory source(device, pixels), target(device, result), workspace(device, dirt);
   sr_message message{};
   const auto status =
-      is_u8 ? run<std::uint8_t>(model, source, in_offset, in_strides, target, out_offset, out_strides, size, workspace,
+      is_u8 ? run<std::uint8_t>(model, given_bytes > 0, source, in_offset, in_strides, target, out_offset, out_strides, size, workspace,
                                 workspace_bytes, &message)
-            : run<float>(model, source, in_offset, in_strides, target, out_offset, out_strides, size, workspace,
+            : run<float>(model, given_bytes > 0, source, in_offset, in_strides, target, out_offset, out_strides, size, workspace,
                          workspace_bytes, &message);
   out.outcome(status, message);
   target.read(result);
   out.value<std::int64_t>(out_count);
   out.bytes(result.data(), result.size());
+}
+
+void tell_workspace(Reader &in, Writer &out, const sr_model *model) {
+  std::int64_t size[3];
+  in.bytes(size, sizeof size);
+  sr_message message{};
+  std::snprintf(message.text, sizeof message.text, "%zu", sr_workspace_size(model, size[0], size[1], size[2]));
+  out.outcome(SR_OK, message);
 }
 
 void serve(const char *request, const char *result) {
@@ -162,6 +179,8 @@ void serve(const char *request, const char *result) {
       model = create(in, out, device);
     else if (kind == 'F' && model)
       forward(in, out, model.get(), device);
+    else if (kind == 'W' && model)
+      tell_workspace(in, out, model.get());
     else
       throw Stop{"a record of an unknown kind, or a forward without a model"};
   }

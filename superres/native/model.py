@@ -6,7 +6,7 @@ import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import ModuleType
-from typing import Any, Self
+from typing import Any, Literal, Self, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -18,6 +18,25 @@ HYPER = ("base_channels", "blocks", "alpha", "grow", "up", "down", "input_relu")
 CPU, EMULATED = -1, -2
 _INVALID_WEIGHTS, _DL_CPU, _DL_CUDA = 2, 1, 2
 _ALIGNMENT = 256
+
+
+Variant = Literal["auto", "layers", "blocks", "folded"]
+"""Which kernels run on a GPU, as sr_variant of superres/superres.h numbers them: the library's own choice; one launch a
+layer; one a residual block; and with the last two layers as one."""
+
+
+@dataclass(frozen=True)
+class Band:
+    """Rows of a frame that are computed on their own, half-open by first and number.
+
+    read: of the input, the halo included.  out: of the output.  skip_rows: of the band's own output, dropped before.
+    """
+
+    read_first: int
+    read_rows: int
+    out_first: int
+    out_rows: int
+    skip_rows: int
 
 
 @dataclass(frozen=True)
@@ -44,17 +63,20 @@ class NativeModel:
 
     @classmethod
     def create(cls, hyper: Mapping[str, int | str], tensors: Mapping[str, npt.NDArray[np.float32]], device: int = CPU,
-               threads: int = 0) -> Self:
+               threads: int = 0, variant: Variant = "auto") -> Self:
         """hyper, tensors: as `superres.api.model.NativeSpec` of the architecture "rivenson2017" has them.
 
         device: -1 for the CPU, otherwise the ordinal of a CUDA device.  threads: of the CPU; 0 for one a core.
+        variant: of the kernels on a GPU; parts of the network for which it has none run layer by layer.
         Raises EngineError where the native module is not installed or has no such device; WeightsError, naming the
         layer, for a tensor that is missing, of another shape, not finite, or beyond float16.
         """
         core = core_module()
+        if variant not in get_args(Variant):
+            raise EngineError(f"variant '{variant}' is unknown; expected one of {', '.join(get_args(Variant))}")
         numbers = [int(hyper[key] == "first") if key == "grow" else int(hyper[key]) for key in HYPER]
         try:
-            made = core.Model(numbers, list(tensors.items()), device, threads)
+            made = core.Model(numbers, list(tensors.items()), device, threads, get_args(Variant).index(variant))
         except core.NativeFailure as failure:
             raise _error(failure) from None
         return cls(made, device, int(hyper["up"]), int(hyper["down"]))
@@ -64,7 +86,7 @@ class NativeModel:
         return self
 
     def describe(self) -> dict[str, str]:
-        """What runs: device, arithmetic, kernel, channels, up, down, halo_px, origin_multiple."""
+        """What runs: device, arithmetic, kernel, channels, up, down, halo_px, origin_multiple; launches on a GPU."""
         return dict(self._core.describe())
 
     def output_shape(self, height: int, width: int) -> tuple[int, int]:
@@ -75,7 +97,26 @@ class NativeModel:
         """Bytes that a forward needs beside input and output; 0 for a size that is too large for one call."""
         return int(self._core.workspace_size(count, height, width))
 
-    def __call__(self, image: Any) -> Any:
+    def band_rows(self, count: int, height: int, width: int, workspace_bytes: int) -> int:
+        """How many rows each band of a frame may have for a workspace of so many bytes: all where they fit, 0 where no
+        band does."""
+        return int(self._core.band_rows(count, height, width, workspace_bytes))
+
+    def band(self, height: int, first: int, rows: int) -> Band:
+        """The band of rows [first, first + rows) of a frame of `height`.
+
+        Both ends: multiples of the network's origin_multiple, or the frame's end.  Raises EngineError otherwise.
+        """
+        try:
+            return Band(*self._core.band(height, first, rows))
+        except core_module().NativeFailure as failure:
+            raise _error(failure) from None
+
+    def bands(self, height: int, rows: int) -> tuple[Band, ...]:
+        """The bands of `rows` rows, a multiple of origin_multiple, that partition a frame of `height`."""
+        return tuple(self.band(height, first, min(rows, height - first)) for first in range(0, height, rows))
+
+    def __call__(self, image: Any, workspace_bytes: int | None = None) -> Any:
         """Super-resolve a batch.
 
         image: (N, 3, H, W), uint8 (255 is white) or float32 (1.0 is white): a numpy array, a torch tensor, or any
@@ -83,12 +124,24 @@ class NativeModel:
         Returns (N, 3, ceil(L·H), ceil(L·W)) of the same dtype and framework, contiguous, or channels last where a torch
         tensor is; another framework's object comes back as a numpy array from the CPU and as a torch tensor from a GPU
         (both speak DLPack).  uint8 is clamped and rounded half to even, floats are not clamped.
+        workspace_bytes: what the forward may take beside input and output; a frame that needs more goes through in
+        bands of rows, to the same bits.  None: as much as the frame needs.
         On a GPU the work is queued on torch's current stream.  Raises ImageError, EngineError.
         """
         image = _known(image)
         source = buffer_of(image)
         result = self.allocate(image)
-        self.run(image, result, source)
+        count, _, height, width = source.shape
+        if workspace_bytes is None or 0 < self.workspace_bytes(count, height, width) <= workspace_bytes or count == 0:
+            self.run(image, result, source)
+            return result
+        rows = self.band_rows(count, height, width, workspace_bytes)
+        if rows == 0:
+            raise EngineError(f"no band of a frame {width} px wide fits a workspace of {workspace_bytes} bytes",
+                              hint="allow more, or cut the frame into columns")
+        for band in self.bands(height, rows):
+            self.run_band(image[:, :, band.read_first:band.read_first + band.read_rows],
+                          result[:, :, band.out_first:band.out_first + band.out_rows], band)
         return result
 
     def allocate(self, image: Any) -> Any:
@@ -107,13 +160,25 @@ class NativeModel:
         """The same into an array of the caller's: (N, 3, H', W') of the dtype and device of `image`, writeable, of any
         strides by which no two elements share memory."""
         source = source if source is not None else buffer_of(image)
+        rows = source.shape[2]
+        self._run(result, source, Band(0, rows, 0, self.output_shape(rows, 1)[0], 0))
+
+    def run_band(self, image: Any, result: Any, band: Band) -> None:
+        """One band of a frame.  image: the rows that it reads, (N, 3, read_rows, W).  result: those that it gives,
+        (N, 3, out_rows, W'), otherwise as for `run`."""
+        source = buffer_of(image)
+        if source.shape[2] != band.read_rows:
+            raise ImageError(f"the image has {source.shape[2]} rows; expected the {band.read_rows} that the band reads")
+        self._run(result, source, band)
+
+    def _run(self, result: Any, source: Buffer, band: Band) -> None:
         target = buffer_of(result)
         if isinstance(result, np.ndarray) and not result.flags.writeable:
             raise ImageError("the output is read-only; expected an array that can be written")
         if not _is_free_of_overlap(target):
             raise ImageError(f"the output has strides of {target.strides} elements for {target.shape}: elements share "
                              "memory; expected a place for each", hint="allocate it: NativeModel.allocate")
-        wanted = (source.shape[0], 3, *self.output_shape(source.shape[2], source.shape[3]))
+        wanted = (source.shape[0], 3, band.out_rows, self.output_shape(1, source.shape[3])[1])
         if target.shape != wanted or target.is_u8 != source.is_u8 or target.device != source.device:
             raise ImageError(f"the output is {_named(target)}; expected {wanted}, of dtype and device of the input")
         here = self.device if self.device != EMULATED else CPU
@@ -122,15 +187,19 @@ class NativeModel:
                              hint="copy the image there first")
         count, _, height, width = source.shape
         size = self.workspace_bytes(count, height, width)
-        workspace, address, stream = self._workspace(image, size)
+        if size == 0 and count:
+            raise EngineError(f"a frame of {height} × {width} px is too large for one call",
+                              hint="give workspace_bytes: it then goes through in bands of rows")
+        workspace, address, stream = self._workspace(size)
         try:
-            self._core.forward(source.is_u8, source.address, source.strides, target.address, target.strides,
-                               (count, height, width), address, size, stream)
+            self._core.forward_band(source.is_u8, source.address, source.strides, target.address, target.strides,
+                                    (count, width), (band.read_first, band.read_rows, band.out_first, band.out_rows,
+                                                     band.skip_rows), address, size, stream)
         except core_module().NativeFailure as failure:
             raise _error(failure) from None
         del workspace  # it had to live until here; torch's allocator keeps it for the stream after that
 
-    def _workspace(self, image: Any, size: int) -> tuple[Any, int, int]:
+    def _workspace(self, size: int) -> tuple[Any, int, int]:
         """(memory, its first aligned address, the stream to queue on)."""
         if self.device < 0:
             memory = np.empty(size + _ALIGNMENT, dtype=np.uint8)

@@ -13,12 +13,14 @@ import numpy as np
 
 CPU, EMULATED = -1, -2
 POISON = 0xA5
+DEFAULT, LAYERS, BLOCKS, FOLDED = range(4)
 NUMBERS = ("base_channels", "blocks", "alpha", "grow", "up", "down", "input_relu")
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """Of one record.  status: an sr_status.  output: the whole output buffer, None for a model."""
+    """Of one record.  status: an sr_status.  message: of a failure, or of a model what it says of itself.  output: the
+    whole output buffer, None for a model."""
 
     status: int
     message: str
@@ -32,26 +34,35 @@ class Request:
     parts: list[bytes] = field(default_factory=lambda: [b"SRP1"])
     outputs: list[np.dtype[Any] | None] = field(default_factory=list)
 
-    def model(self, hyper: Mapping[str, int | str], tensors: Mapping[str, Any], device: int, threads: int = 1) -> None:
+    def model(self, hyper: Mapping[str, int | str], tensors: Mapping[str, Any], device: int, threads: int = 1,
+              variant: int = DEFAULT) -> None:
         numbers = [int(hyper[key] == "first") if key == "grow" else int(hyper[key]) for key in NUMBERS]
-        self.parts.append(b"M" + struct.pack("<2i7ii", device, threads, *numbers, len(tensors)))
+        self.parts.append(b"M" + struct.pack("<3i7ii", device, threads, variant, *numbers, len(tensors)))
         for name, tensor in tensors.items():
             values = np.ascontiguousarray(tensor, dtype="<f4")
             self.parts.append(struct.pack("<i", len(name)) + name.encode()
                               + struct.pack(f"<i{values.ndim}q", values.ndim, *values.shape) + values.tobytes())
         self.outputs.append(None)
 
-    def forward(self, source: np.ndarray[Any, Any], target: np.ndarray[Any, Any]) -> None:
-        """source, target: (N, 3, H, W) views of uint8 or float32 buffers; the target tells layout and size only."""
+    def forward(self, source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], workspace_bytes: int = 0) -> None:
+        """source, target: (N, 3, H, W) views of uint8 or float32 buffers; the target tells layout and size only.
+
+        workspace_bytes: by bands in so many; 0 for one forward of the whole.
+        """
         wide = source.dtype.itemsize
         buffer, offset = _buffer(source)
         target_buffer, target_offset = _buffer(target)
         n, _, h, w = source.shape
         self.parts += [
-            b"F", struct.pack("<i3q", source.dtype == np.uint8, n, h, w),
+            b"F", struct.pack("<qi3q", workspace_bytes, source.dtype == np.uint8, n, h, w),
             struct.pack("<q4qq", offset, *(stride // wide for stride in source.strides), buffer.size), buffer.tobytes(),
             struct.pack("<q4qq", target_offset, *(stride // wide for stride in target.strides), target_buffer.size)]
         self.outputs.append(source.dtype)
+
+    def workspace(self, count: int, height: int, width: int) -> None:
+        """Ask how many bytes a forward takes; the answer is the outcome's message."""
+        self.parts.append(b"W" + struct.pack("<3q", count, height, width))
+        self.outputs.append(None)
 
     def serve(self, driver: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None
               ) -> list[Outcome]:

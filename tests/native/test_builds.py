@@ -31,13 +31,15 @@ def resource_usage(architecture: str, folder: Path) -> list[tuple[int, int, int]
     nvcc = shutil.which("nvcc")
     if nvcc is None:
         builds.missing("nvcc is not installed")
-    headers, source = builds.ROOT / "csrc" / "include", builds.ROOT / "csrc" / "src" / "backend_cuda.cu"
-    said = builds.run(str(nvcc), "-std=c++17", "-O3", f"-gencode=arch=compute_{architecture},code=sm_{architecture}",
-                      "-Xptxas", "-v", "-DSUPERRES_CUDA_ARCHITECTURES=\"\"", "-I", headers, "-c", source,
-                      "-o", folder / "kernels.o")
+    said = "".join(
+        builds.run(str(nvcc), "-std=c++17", "-O3", f"-gencode=arch=compute_{architecture},code=sm_{architecture}",
+                   "-Xptxas", "-v", "-DSUPERRES_CUDA_ARCHITECTURES=\"\"", "-I", builds.ROOT / "csrc" / "include", "-c",
+                   builds.ROOT / "csrc" / "src" / source, "-o", folder / "kernels.o")
+        for source in ("backend_cuda.cu", "fused_cuda.cu"))
     stacks = re.findall(r"(\d+) bytes stack frame, (\d+) bytes spill stores, (\d+) bytes spill loads", said)
     registers = re.findall(r"Used (\d+) registers", said)
-    assert len(stacks) == len(registers) == 9, said     # a convolution for each number of tiles, and the output
+    # A convolution for each number of tiles, and the output; residual blocks, folded tails, and the border.
+    assert len(stacks) == len(registers) == 9 + 12 + 2 + 1, said
     return [(int(used), int(stack), int(stores) + int(loads))
             for used, (stack, stores, loads) in zip(registers, stacks, strict=True)]
 

@@ -16,7 +16,7 @@ import pytest
 
 from . import builds
 from .conftest import Specimen, random_specimen, stained
-from .parity import EMULATED, POISON, Request
+from .parity import DEFAULT, EMULATED, LAYERS, POISON, Request
 
 RELATIVE = 5e-4
 """Of the root mean square: a dozen roundings to float16 in a row, each 2⁻¹² at most, of weights and of values."""
@@ -30,11 +30,12 @@ class Driver:
     command: tuple[str, ...]
     device: int
     folder: Path
+    variant: int = DEFAULT
 
     def forwards(self, case: Specimen, *inputs: np.ndarray, reverse: bool = False) -> list[np.ndarray]:
         """Outputs, contiguous, one for each (N, 3, H, W) input."""
         request = Request()
-        request.model(case.hyper, case.tensors, self.device)
+        request.model(case.hyper, case.tensors, self.device, variant=self.variant)
         for images in inputs:
             request.forward(images, np.empty(case.output_shape(images), images.dtype))
         environment = {**os.environ, **({"SUPERRES_EMULATION_REVERSED": "1"} if reverse else {})}
@@ -44,11 +45,13 @@ class Driver:
         return [each.output.reshape(case.output_shape(images)) for each, images in zip(outcomes, inputs, strict=True)]
 
 
-@pytest.fixture(scope="module", params=["emulated", "gpu"])
+@pytest.fixture(scope="module", params=["emulated", "emulated, layer by layer", "gpu", "gpu, layer by layer"])
 def driver(request, tmp_path_factory) -> Driver:
-    build = builds.emulation() if request.param == "emulated" else builds.on_gpu()
-    device = EMULATED if request.param == "emulated" else 0
-    return Driver((str(build / "superres_parity"),), device, tmp_path_factory.mktemp("parity"))
+    """Fused blocks with the folded tail, which is the default, and the kernels that take whatever these do not."""
+    place, _, variant = request.param.partition(", ")
+    build = builds.emulation() if place == "emulated" else builds.on_gpu()
+    return Driver((str(build / "superres_parity"),), EMULATED if place == "emulated" else 0,
+                  tmp_path_factory.mktemp("parity"), LAYERS if variant else DEFAULT)
 
 
 def levels(images: np.ndarray) -> np.ndarray:

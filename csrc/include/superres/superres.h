@@ -70,6 +70,19 @@ typedef struct sr_model sr_model;
 sr_status sr_model_create(const sr_network *network, const sr_tensor *tensors, size_t count, int device, int threads,
                           sr_model **model, sr_message *message);
 
+/* Which kernels a model on a GPU runs.  Where one cannot run (too many channels, too little shared memory, a scale that is
+ * not s/2), its part of the network takes those of SR_VARIANT_LAYERS; sr_model_describe says which part takes which. */
+typedef enum sr_variant {
+  SR_VARIANT_DEFAULT = 0, /* SR_VARIANT_FOLDED: by design, as no card has been measured yet */
+  SR_VARIANT_LAYERS = 1,  /* one launch a layer */
+  SR_VARIANT_BLOCKS = 2,  /* one launch a residual block, the first with the input convolution; the tail in two */
+  SR_VARIANT_FOLDED = 3   /* as BLOCKS, and the tail folded into one convolution */
+} sr_variant;
+
+/* sr_model_create for a variant; on the CPU it makes no difference. */
+sr_status sr_model_create_variant(const sr_network *network, const sr_tensor *tensors, size_t count, int device,
+                                  int threads, sr_variant variant, sr_model **model, sr_message *message);
+
 /* The same from a weights file that superres wrote (safetensors with JSON metadata; the model plug-in must be
  * rivenson2017). */
 sr_status sr_model_load(const char *path, int device, int threads, sr_model **model, sr_message *message);
@@ -85,8 +98,9 @@ void sr_output_size(const sr_model *model, int64_t h, int64_t w, int64_t *out_h,
  * output of those further pixels is wrong.  examples/cpp/upscale.cpp does it. */
 void sr_tiling(const sr_model *model, int32_t *halo_px, int32_t *origin_multiple);
 
-/* What runs, one `key=value` a line: device, arithmetic ("float32", or "float16 storage, float32 sums"), kernel, channels
- * ("32 34 38 44 52 62"), up, down, halo_px, origin_multiple.  Lives as long as the model. */
+/* What runs, one `key=value` a line: device, arithmetic ("float32", or "float16 storage, float32 sums"), kernel (which part
+ * of the network takes which), launches (of a forward), channels ("32 34 38 44 52 62"), up, down, halo_px,
+ * origin_multiple.  Lives as long as the model. */
 const char *sr_model_describe(const sr_model *model);
 
 /* Bytes that a forward of this size needs as workspace; 0 for sizes that it does not take. */
@@ -109,6 +123,43 @@ sr_status sr_forward_u8(const sr_model *model, const uint8_t *in, const int64_t 
 sr_status sr_forward_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
                          const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
                          size_t workspace_bytes, void *stream, sr_message *message);
+
+/* Bands: a frame in bounded memory, or by several devices, each with some of its rows.  Bands that partition a frame give
+ * the bits of one forward of the whole.
+ *
+ * A band gives the output of the input's rows [first, first + rows); it reads halo_px more on each side, from a multiple
+ * of origin_multiple.  All numbers are rows: the first one and the number of those that are read of the input and written of
+ * the output, and how many of its own output the band drops before it. */
+typedef struct sr_band {
+  int64_t read_first, read_rows, out_first, out_rows, skip_rows;
+} sr_band;
+
+/* The band of rows [first, first + rows) of a frame of h rows.  first and first + rows: multiples of the model's
+ * origin_multiple, except that the last band ends with the frame. */
+sr_status sr_band_of(const sr_model *model, int64_t h, int64_t first, int64_t rows, sr_band *band, sr_message *message);
+
+/* How many rows each band of a frame may have for a workspace of so many bytes: h where the whole frame fits, a multiple of
+ * origin_multiple otherwise, 0 where no band fits.  The workspace of a band: sr_workspace_size(model, n, band.read_rows, w).
+ */
+int64_t sr_band_rows(const sr_model *model, int64_t n, int64_t h, int64_t w, size_t workspace_bytes);
+
+/* A forward of one band.  in: first element of row read_first; out: of row out_first.  n and w: of the frame.  The rest as
+ * in sr_forward_u8. */
+sr_status sr_forward_band_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
+                             const int64_t out_strides[4], int64_t n, int64_t w, const sr_band *band, void *workspace,
+                             size_t workspace_bytes, void *stream, sr_message *message);
+sr_status sr_forward_band_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
+                              const int64_t out_strides[4], int64_t n, int64_t w, const sr_band *band, void *workspace,
+                              size_t workspace_bytes, void *stream, sr_message *message);
+
+/* A forward of a whole frame in as few bands as the workspace allows, one after the other on the stream.  Arguments as in
+ * sr_forward_u8, with a workspace of any size from that of the smallest band on. */
+sr_status sr_forward_bands_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
+                              const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                              size_t workspace_bytes, void *stream, sr_message *message);
+sr_status sr_forward_bands_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
+                               const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                               size_t workspace_bytes, void *stream, sr_message *message);
 
 #ifdef __cplusplus
 }
