@@ -6,7 +6,7 @@ from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import TYPE_CHECKING, ClassVar
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -44,9 +44,9 @@ class Mosaic:
 
     Its frame: µm in the camera's axes, origin at the outer top-left corner of the bounding box of all tiles.
     All tiles have one shape.  flat_field: (h, w) or (h, w, 3) float32 relative illumination, mean 1, by which raw
-    frames are divided; None for none.  notes: facts for the report (rotation against the stage in degrees,
-    rejected edges, unlinked tiles).  tile_shape_px: (height, width) of every tile, so that no file is opened to learn
-    where it ends; left out, it is taken from the flat field, else the first tile is read once.
+    frames are divided; None for none.  notes: facts for the report (rotation against the stage in degrees, rejected
+    edges, unlinked tiles); one called "warning" is said aloud.  tile_shape_px: (height, width) of every tile, so that
+    no file is opened to learn where it ends; left out, it is taken from the flat field, else the first tile is read.
     """
 
     tiles: tuple[PlacedTile, ...]
@@ -164,10 +164,7 @@ class Registrar(Plugin):
         Raises RegistrationError (reason "disconnected", "blank", "out-of-bound") where the tiles do not hang together,
         ImageError where their shapes or pixel sizes differ.  Inputs are untouched.
         """
-        from superres.registration.layout import stitch  # as above
-
-        return mosaic_of(tiles, stitch([tile.image for tile in tiles], [tile.position_um for tile in tiles],
-                                       [tile.grid for tile in tiles], overlap))
+        return stitched(tiles, overlap)
 
     @abstractmethod
     def register(self, fine: Image, coarse: Mosaic | Image, guess: Transform | None = None) -> Registration:
@@ -177,6 +174,19 @@ class Registrar(Plugin):
         Returns the Registration.  Raises RegistrationError, with the reason, when there is no usable structure, or the
         field is not there, or its place is ambiguous, mirrored, or of another magnification.  Inputs are untouched.
         """
+
+
+def stitched(tiles: Sequence[Tile], overlap: float | None, disconnected: Literal["refuse", "nominal"] = "refuse",
+             ) -> Mosaic:
+    """What `Registrar.assemble` does.
+
+    disconnected: "nominal": tiles that fall into parts without a common overlap are no error; each part goes where its
+    nominal positions say.
+    """
+    from superres.registration.layout import stitch  # with OpenCV and SciPy, as above
+
+    return mosaic_of(tiles, stitch([tile.image for tile in tiles], [tile.position_um for tile in tiles],
+                                   [tile.grid for tile in tiles], overlap, disconnected))
 
 
 def mosaic_of(tiles: Sequence[Tile], layout: Layout) -> Mosaic:

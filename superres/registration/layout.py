@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -14,6 +15,7 @@ from superres.registration.edges import (
     ALL_PAIRS_SIZE_PX,
     Edge,
     Structure,
+    corner_edges,
     edges_anywhere,
     final_edges,
     near_edges,
@@ -32,6 +34,8 @@ BOUND = 0.1
 MIN_BOUND_PX = 16.0
 
 Places = npt.NDArray[np.float64]
+Parts = Literal["refuse", "nominal"]
+"""What becomes of a scan whose structured tiles fall into parts: an error, or the parts go where the stage says."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,9 +43,9 @@ class Layout:
     """Solved places of tiles.
 
     origins_px: (y, x) of each tile's outer top-left corner in mosaic pixels; the smallest of each coordinate is 0.
-    linked: placed by measurement.  residuals_um: RMS disagreement of a tile's edges with the solution, None without
-    any. shape_px: of the bounding box; tile_shape_px: of every tile.  flat_field: see Mosaic.  edges: every pair that
-    was tried, with its verdict.
+    linked: placed by measurement against other tiles.  residuals_um: RMS disagreement of a tile's edges with the
+    solution, None without any.  shape_px: of the bounding box; tile_shape_px: of every tile.  flat_field: see Mosaic.
+    edges: every pair that was tried, with its verdict.
     """
 
     origins_px: tuple[tuple[float, float], ...]
@@ -56,11 +60,13 @@ class Layout:
 
 
 def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float] | None],
-           grid: Sequence[tuple[int, int] | None], overlap: float | None = None) -> Layout:
+           grid: Sequence[tuple[int, int] | None], overlap: float | None = None, parts: Parts = "refuse") -> Layout:
     """Place the tiles of one scan.
 
     positions_um: nominal stage places of outer corners; used if every tile has one, else grid (row, column), else the
     tiles are compared all with all.  overlap: nominal fraction of a tile, for grids; measured where None.
+    What cannot be measured goes where the stage says, by the rotation and step that the measured tiles give it, and the
+    notes say how far that can be off.
     Raises RegistrationError: "blank" where more than half of the tiles show nothing, "out-of-bound" where shifts are
     larger than nominal places allow (the hint says what to set), "disconnected" where structured tiles do not hang
     together; ImageError where shapes or pixel sizes differ.
@@ -79,14 +85,20 @@ def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float
     else:
         bound_px = max(MIN_BOUND_PX, BOUND * max(frames.shape_px))
         edges = near_edges(frames, nominal_pairs(nominal, frames.shape_px), nominal, bound_px, structure)
+        edges += corner_edges(frames, _loose(frames, edges, structure), nominal, bound_px, structure)
     places, edges = solve(len(frames), edges)
-    _refuse_disconnected(frames, structure, edges, nominal)
+    _refuse_disconnected(frames, structure, edges, nominal, parts)
     edges = final_edges(frames, edges, places, _owners(frames, edges), structure)
     frames.flat_field = estimate_flat_field(frames, edges)
     if frames.flat_field is not None:
         edges = [settle(frames, edge) if edge.accepted else edge for edge in edges]
     places, edges = solve(len(frames), edges)
     return _layout(frames, structure, edges, places, nominal, positions_um)
+
+
+def _loose(frames: Frames, edges: Sequence[Edge], structure: Structure) -> list[int]:
+    """Structured tiles that do not hang together with the largest group."""
+    return [tile for group in components(len(frames), edges)[1:] for tile in group if not structure.blank[tile]]
 
 
 def _owners(frames: Frames, edges: Sequence[Edge]) -> list[int]:
@@ -151,7 +163,8 @@ def _grid_steps(frames: Frames, structure: Structure, index: Places, default: Pl
     return steps
 
 
-def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[Edge], nominal: Places | None) -> None:
+def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[Edge], nominal: Places | None,
+                         parts: Parts) -> None:
     """Raises where structured tiles fall apart although their overlaps show something to match."""
     groups, owner = components(len(frames), edges), _owners(frames, edges)
     if nominal is None:
@@ -161,35 +174,45 @@ def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[E
         return
     missing = [edge for edge in edges
                if edge.verdict not in ("accepted", "blank") and owner[edge.first] != owner[edge.second]]
+    error = None
     if missing:
         touched = {owner[tile] for edge in missing for tile in (edge.first, edge.second)}
-        raise explain_disconnected(frames, [groups[number] for number in sorted(touched)], missing, nominal)
-    if len(frames) > 1 and not any(edge.accepted for edge in edges):
-        raise explain_disconnected(frames, groups, [], nominal)
+        error = explain_disconnected(frames, [groups[number] for number in sorted(touched)], missing, nominal)
+    elif len(frames) > 1 and not any(edge.accepted for edge in edges):
+        error = explain_disconnected(frames, groups, [], nominal)
+    # Nominal places that the images contradict are no help.
+    if error is not None and (parts == "refuse" or error.reason == "out-of-bound"):
+        raise error
 
 
 def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places: Places, nominal: Places | None,
             positions_um: Sequence[tuple[float, float] | None]) -> Layout:
     groups = components(len(frames), edges)
     main = groups[0]
+    outside = [tile for group in groups[1:] for tile in group]
     linked = np.zeros(len(frames), dtype=bool)
-    linked[main] = True
+    for group in groups:
+        linked[group] = group is main or len(group) > 1
     notes: dict[str, float | str] = {"tiles": float(len(frames))}
     places = places.copy()
+    stage_error_px: float | None = None
     if nominal is not None:
         fit = fit_nominal(nominal[main], places[main])
         expected = nominal @ fit[:, :2].T + fit[:, 2]
         for group in groups[1:]:
             places[group] += (expected[group] - places[group]).mean(axis=0)
-        if all(position is not None for position in positions_um) and len(main) >= 3:
-            turn = float(np.rad2deg(np.arctan2(fit[1, 0], fit[0, 0])))
-            notes["camera rotation against the stage (degrees)"] = round(turn, 4)
-            pitch_um = frames.pixel_size_um / float(np.hypot(fit[0, 0], fit[1, 0]))
-            notes["pixel size by the stage (µm)"] = round(pitch_um, 6)
+        if len(main) >= 3:
             off = places[main] - expected[main]
-            notes["stage error (px, RMS)"] = round(float(np.sqrt((off ** 2).sum(axis=1).mean())), 3)
+            # Of 2n coordinates four were fitted.
+            stage_error_px = float(np.sqrt((off ** 2).sum() / max(len(main) - 2, 1)))
+            if all(position is not None for position in positions_um):
+                turn = float(np.rad2deg(np.arctan2(fit[1, 0], fit[0, 0])))
+                notes["camera rotation against the stage (degrees)"] = round(turn, 4)
+                pitch_um = frames.pixel_size_um / float(np.hypot(fit[0, 0], fit[1, 0]))
+                notes["pixel size by the stage (µm)"] = round(pitch_um, 6)
+                notes["stage error (px, RMS)"] = round(stage_error_px, 3)
     else:
-        places = _fill_holes(places, main, [tile for group in groups[1:] for tile in group], frames.shape_px)
+        places = _fill_holes(places, main, outside, frames.shape_px)
     places -= places.min(axis=0)
     residuals = _tile_residuals(len(frames), edges)
     used = [edge.residual_px for edge in edges if edge.accepted and edge.residual_px is not None]
@@ -198,14 +221,32 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
         notes["edge residual (px, RMS)"] = round(float(np.sqrt(np.mean(np.square(used)))), 4)
     rejected = [described(frames, edge, nominal) for edge in edges if edge.verdict not in ("accepted", "blank")]
     notes["edges rejected"] = listed(rejected) if rejected else "none"
-    unlinked = [frames.name(int(tile)) for tile in np.flatnonzero(~linked)]
-    notes["placed by nominal position only"] = listed(unlinked) if unlinked else "none"
+    notes |= _by_nominal_places(frames, structure, sorted(outside), nominal is not None, stage_error_px)
     notes["flat field"] = _describe_flat(frames)
     extent = np.ceil(places.max(axis=0) + frames.shape_px - 1e-6).astype(int)
     return Layout(tuple((float(y), float(x)) for y, x in places), tuple(bool(flag) for flag in linked),
                   tuple(None if r is None else r * frames.pixel_size_um for r in residuals),
                   (int(extent[0]), int(extent[1])), frames.shape_px, frames.pixel_size_um, frames.flat_field, notes,
                   tuple(edges))
+
+
+def _by_nominal_places(frames: Frames, structure: Structure, tiles: Sequence[int], known: bool,
+                       stage_error_px: float | None) -> dict[str, float | str]:
+    """Notes on the tiles that no measurement joins to the others, and a warning about those that show something.
+
+    known: their nominal places.  stage_error_px: RMS distance of the measured tiles from theirs, where it is known.
+    """
+    notes: dict[str, float | str] = {
+        "placed by nominal position only": listed([frames.name(tile) for tile in tiles]) if tiles else "none"}
+    if not tiles or not known:
+        return notes
+    good_to = "an unknown distance" if stage_error_px is None else f"about {stage_error_px:.1f} px"
+    notes["nominal positions are good to"] = f"{good_to} (RMS of the measured tiles)" if stage_error_px else good_to
+    shown = [frames.name(tile) for tile in tiles if not structure.blank[tile]]
+    if shown:
+        notes["warning"] = (f"no overlap joins {listed(shown)} to the other tiles; placed by nominal position, good to "
+                            f"{good_to}")
+    return notes
 
 
 def _describe_flat(frames: Frames) -> str:

@@ -57,7 +57,9 @@ def explain_disconnected(frames: Frames, groups: Sequence[Sequence[int]], missin
     return RegistrationError(
         f"the {len(frames)} tiles fall into {len(groups)} parts without a common overlap: {parts}{detail}; "
         f"expected one connected scan", reason="disconnected",
-        hint="leave out tiles of another area or focus, add the missing tiles, or scan with more overlap")
+        hint="leave out tiles of another area or focus, add the missing tiles, or scan with more overlap" + (
+            '; or set disconnected = "nominal" among the options of [register]: the parts then go where their nominal '
+            "positions say" if nominal is not None else ""))
 
 
 def _out_of_bound(frames: Frames, found: Sequence[Edge], nominal: npt.NDArray[np.float64]) -> RegistrationError:

@@ -64,6 +64,8 @@ def register(
                 records += [rejected(each, scan, error) for each in scan.fields]
                 done += len(scan.fields)
                 continue
+            if "warning" in mosaic.notes:
+                events.note("register", f"slide '{scan.slide}': {mosaic.notes['warning']}")
             mosaics[scan.slide] = _mosaic_facts(mosaic) | {"overview": write_overview(folder, scan.slide, mosaic)}
             placing = Placing(scan, mosaic, registrar, scale, min_confidence, acquisition.truth)
             for pair, record in in_order(placing.place, scan.fields, at_once):

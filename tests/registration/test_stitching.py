@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +14,7 @@ import pytest
 
 from superres.api import Tile
 from superres.builtin.registrars.identity import IdentityRegistrar
+from superres.builtin.registrars.paper import PaperRegistrar
 from superres.errors import ImageError, RegistrationError
 from superres.image import Image
 from superres.registration.edges import Edge
@@ -134,6 +137,36 @@ def test_blank_tile_is_placed_by_its_nominal_position_and_listed(scan: tuple[lis
     assert np.abs((found - true)[4] - (found - true)[others].mean(axis=0)).max() < 9
 
 
+def alone(slide: Slide, jitter_px: float, hide: Sequence[int]) -> tuple[Layout, np.ndarray]:
+    """Nine tiles with a turned stage that steps too far, some of them hidden; distances of all from the truth."""
+    tiles, true = slide.scan(3, 3, 256, 0.15, jitter_px=jitter_px, rotation_deg=0.3, noise=0.01, pitch_error=0.004,
+                             seed=6)
+    layout = lay([blank(tile) if index in hide else tile for index, tile in enumerate(tiles)])
+    off = np.array(layout.origins_px) - true
+    seen = [index for index in range(1, 9) if index not in hide]
+    return layout, np.hypot(*(off - off[seen].mean(axis=0)).T)
+
+
+def test_a_structured_tile_among_blank_ones_is_held_by_its_corner(slide: Slide) -> None:
+    """Both side neighbours of the first tile are empty; the one across the corner is not."""
+    layout, off = alone(slide, 4.0, (1, 3))
+    assert layout.linked[0] and off[0] <= 0.2
+
+
+def test_a_structured_tile_among_none_but_blank_ones_follows_the_stage(slide: Slide) -> None:
+    """By the rotation and the step that the other tiles give the stage: 0.3 degrees and 0.4 % would be 2 px."""
+    layout, off = alone(slide, 0.0, (1, 3, 4))
+    assert not layout.linked[0] and off[0] <= 0.1
+    assert "no overlap joins r0c0 to the other tiles" in str(layout.notes["warning"])
+
+
+def test_how_far_off_it_can_be_is_said(slide: Slide) -> None:
+    """±4 px of jitter on each axis are 3.3 px RMS."""
+    layout, _ = alone(slide, 4.0, (1, 3, 4))
+    said = re.search(r"good to about ([\d.]+) px", str(layout.notes["warning"]))
+    assert said is not None and 2.0 <= float(said[1]) <= 5.0
+
+
 def test_blank_tile_without_positions_fills_the_hole(scan: tuple[list[Tile], np.ndarray]) -> None:
     tiles, true = unknown(scan[0]), scan[1]
     tiles[4] = blank(tiles[4])
@@ -161,6 +194,24 @@ def test_pieces_of_different_places_are_listed(slide: Slide, positions: bool) ->
     assert "[r0c0, r0c1]; [r1c0, r1c1]" in caught.value.message
     if positions:
         assert "no match between r0c0–r1c0" in caught.value.message
+
+
+def test_pieces_go_where_the_stage_says_on_request(slide: Slide) -> None:
+    near = slide.scan(1, 2, 200, 0.15, jitter_px=2)[0]
+    far = [Tile(slide.coarse((400.0, 300.0 + 170 * c), (200, 200), name=f"r1c{c}"),
+                (170 * COARSE_UM, 170 * c * COARSE_UM), (1, c)) for c in range(2)]
+    with pytest.raises(RegistrationError, match="fall into 2 parts") as caught:
+        PaperRegistrar().assemble(near + far)
+    assert 'disconnected = "nominal"' in caught.value.hint
+    mosaic = PaperRegistrar(disconnected="nominal").assemble(near + far)
+    places = np.array([tile.to_mosaic.matrix[:2, 2] for tile in mosaic.tiles]) / COARSE_UM
+    # Within a part tiles lie by measurement, the parts to each other by the stage, whose jitter is 2 px.
+    assert np.abs((places[3] - places[2]) - (0, 170)).max() < 0.1
+    assert np.abs((places[2] + places[3] - places[0] - places[1]) / 2 - (170, 0)).max() < 3
+    assert all(tile.linked for tile in mosaic.tiles) and "r1c0, r1c1" in str(mosaic.notes["warning"])
+    with pytest.raises(RegistrationError) as caught:
+        PaperRegistrar(disconnected="nominal").assemble(unknown(near + far))
+    assert caught.value.reason == "disconnected" and "nominal" not in caught.value.hint
 
 
 @pytest.mark.parametrize(("edge", "said"), [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
@@ -10,8 +11,10 @@ from weakref import WeakKeyDictionary
 import numpy as np
 import numpy.typing as npt
 from pydantic import Field as Option
+from pydantic import model_validator
 
-from superres.api import Mosaic, PluginOptions, Registrar, Registration
+from superres.api import Mosaic, PluginOptions, Registrar, Registration, Tile
+from superres.api.registrar import stitched
 from superres.builtin.registrars.fields import (
     MIN_FIELD_PX,
     Context,
@@ -71,12 +74,26 @@ class PaperRegistrar(Registrar):
             "largest second / first correlation peak of a place that counts as found"))
         min_z: float = Option(9.0, gt=0, description=(
             "least height of the correlation peak above the median, in median absolute deviations"))
+        disconnected: Literal["refuse", "nominal"] = Option("refuse", description=(
+            "tiles that fall into parts without a common overlap: refuse, or put each part where its nominal positions "
+            "say (stage positions or a grid)"))
         min_inliers: int = Option(15, ge=6, description="least number of matching features that confirm a place")
+
+        @model_validator(mode="after")
+        def _only_icgn_bends(self) -> PaperRegistrar.Options:
+            if self.warp != "none" and self.refine != "icgn":
+                raise ValueError(f'warp = "{self.warp}" needs refine = "icgn", not "{self.refine}": features alone '
+                                 "give a similarity")
+            return self
 
     def __init__(self, options: PluginOptions | None = None, **values: Any) -> None:
         super().__init__(options, **values)
         self._contexts: WeakKeyDictionary[Mosaic, Context] = WeakKeyDictionary()
         self._lock = threading.Lock()
+
+    def assemble(self, tiles: Sequence[Tile], overlap: float | None = None) -> Mosaic:
+        """See Registrar.assemble; option `disconnected` decides what becomes of parts."""
+        return stitched(tiles, overlap, self.options.disconnected)
 
     def register(self, fine: Image, coarse: Mosaic | Image, guess: Transform | None = None) -> Registration:
         """Find a field; see Registrar.register.
