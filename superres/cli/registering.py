@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from superres.cli.shared import Overrides, console_events
+
+SCALE = re.compile(r"([1-9]\d*)(?:/([1-9]\d*))?")
 
 
 def register(
@@ -26,32 +31,74 @@ def register(
 
     The pairs stay in the run folder; `superres run` on the same pipeline file and folder goes on from them.
     """
-    from superres.pipeline import Pipeline
-    from superres.plan import load_plan, make_plan
-
     given = [*(overrides or ()), *([f'run.output="{out.as_posix()}"'] if out else ())]
     if scan.is_dir():
-        plan = make_plan(_tables(scan, coarse_pixel_size, fine_pixel_size, scale), overrides=given, source=str(scan))
+        with in_words_of_the_command():
+            summary = _registered(_tables(scan, coarse_pixel_size, fine_pixel_size, scale), str(scan), given)
+        typer.echo(for_the_command(summary))
     else:
-        plan = load_plan(scan, overrides=given)
+        typer.echo(_registered(_read(scan), str(scan), given, scan.resolve().parent))
+
+
+def _registered(tables: dict[str, Any], source: str, overrides: list[str], base: Path | None = None) -> str:
+    """Run to the end of the register stage; what is to be said of it."""
+    from superres.pipeline import Pipeline
+    from superres.plan import make_plan
+
+    plan = make_plan(tables, base=base, overrides=overrides, source=source)
     with console_events() as events:
-        result = Pipeline(plan, events=events).run(until="register")
-    typer.echo(result.registration_summary())
+        return Pipeline(plan, events=events).run(until="register").registration_summary()
+
+
+def _read(pipeline: Path) -> dict[str, Any]:
+    """Raises ConfigError for what is neither a pipeline file nor a folder."""
+    from superres.config import read_toml
+    from superres.errors import ConfigError, Problem
+
+    if not pipeline.exists():
+        raise ConfigError((Problem(str(pipeline), "no such file or folder", "give a pipeline file (TOML), or a folder "
+                                   "with coarse/<slide>/ and fine/<slide>/"),), source="superres register")
+    return read_toml(pipeline)
 
 
 def _tables(folder: Path, coarse_um: float | None, fine_um: float | None, scale: str) -> dict[str, Any]:
     """What a pipeline file would say about these folders.  Raises ConfigError for a scale that is none."""
     from superres.errors import ConfigError, Problem
 
-    up, _, down = scale.partition("/")
-    if not (up.isdigit() and (down or "1").isdigit()):
-        raise ConfigError((Problem("--scale", f"'{scale}' is not a ratio of whole numbers", "write 5/2, or 2"),),
-                          source=str(folder))
+    ratio = SCALE.fullmatch(scale)
+    if ratio is None:
+        raise ConfigError((Problem("--scale", f"'{scale}' is not a ratio of whole numbers from 1 on",
+                                   "write 5/2, or 2"),), source=str(folder))
     sizes = {"coarse_pixel_size_um": coarse_um, "fine_pixel_size_um": fine_um}
     options = {"folder": str(folder.resolve())} | {name: size for name, size in sizes.items() if size is not None}
     return {
         "run": {"output": f"runs/register-{folder.resolve().name}"},
         "source": {"plugin": "acquisition", "options": options},
-        "model": {"plugin": "bicubic", "options": {"up": int(up), "down": int(down or 1)}},
+        "model": {"plugin": "bicubic", "options": {"up": int(ratio[1]), "down": int(ratio[2] or 1)}},
         "split": {"test": 0, "validation": 0},
     }
+
+
+@contextmanager
+def in_words_of_the_command() -> Iterator[None]:
+    """Errors speak of keys of a pipeline file; who gave folders has none, but can set the same keys on the command."""
+    from superres.errors import ConfigError, Problem, SuperresError
+
+    try:
+        yield
+    except ConfigError as error:
+        problems = tuple(Problem("--scale" if re.fullmatch(r"model\.options(\.up|\.down)?", each.where) else each.where,
+                                 for_the_command(each.message), for_the_command(each.hint))
+                         for each in error.problems)
+        raise ConfigError(problems, source=error.message.partition(": ")[0]) from error
+    except SuperresError as error:
+        error.message, error.hint = for_the_command(error.message), for_the_command(error.hint)
+        raise
+
+
+def for_the_command(text: str) -> str:
+    """`set source.options.white_level = 4095` as `give --set source.options.white_level=4095`."""
+    text = re.sub(r"(?:\bset )?source\.options\.(coarse|fine)_pixel_size_um", r"--\1-pixel-size", text)
+    key, value = r"((?:source|register)\.[\w.]*\w)", r"""["']?([^\s"',;:()]+(?:,[^\s"',;:()]+)?)["']?"""
+    return re.sub(rf"(?<!-)\bset {key}(?: = {value})?",
+                  lambda found: f"give --set {found[1]}={found[2] or '...'}", text)

@@ -3,18 +3,23 @@ there."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from fractions import Fraction
 from typing import Literal
 
 import numpy as np
 
 from superres.errors import RegistrationError
-from superres.registration.features import Features, matches
+from superres.image import FloatArray
+from superres.registration.features import Features, matches, sift, smooth
 from superres.registration.similarity import Fit, robust_similarity
+from superres.resample import bicubic
 from superres.transform import Transform
 
 Flip = Literal["none", "x", "y"]
 DIAGNOSIS_RATIO = 0.8
+SWAPPED_INLIERS = 20
 
 
 @dataclass(frozen=True)
@@ -54,11 +59,12 @@ def refuse(name: str, fit: Fit, limits: Limits, factor: float) -> RegistrationEr
         return RegistrationError(
             f"field '{name}' has scale {scale:.2f}: expected factor {factor:.4g}, measured {factor / scale:.2f} "
             f"({fit.count} matching features)", reason="magnification",
-            hint="correct the pixel sizes: fine pixel size × scale, or coarse pixel size / scale")
+            hint="correct the pixel sizes (source.options.fine_pixel_size_um × scale, or "
+                 "source.options.coarse_pixel_size_um / scale)")
     return RegistrationError(
         f"field '{name}' is rotated by {turn:.1f} degrees against the coarse scan; the limit is "
         f"{limits.max_rotation_deg:g} ({fit.count} matching features)", reason="rotation",
-        hint=f"turn the camera, or set max_rotation_deg = {min(180, int(np.ceil(abs(turn))) + 1)}")
+        hint=f"turn the camera, or set register.options.max_rotation_deg = {min(180, int(np.ceil(abs(turn))) + 1)}")
 
 
 def refuse_mirrored(name: str, fit: Fit) -> RegistrationError:
@@ -67,4 +73,24 @@ def refuse_mirrored(name: str, fit: Fit) -> RegistrationError:
     axis = "y" if abs(turn) > 90 else "x"  # mirroring along y is mirroring along x and half a turn
     return RegistrationError(
         f"field '{name}' is mirrored: set flip={axis} ({fit.count} features match after mirroring along {axis})",
-        reason="mirrored", hint=f'[register] options = {{ flip = "{axis}" }}')
+        reason="mirrored", hint=f'set register.options.flip = "{axis}"')
+
+
+def swapped(fields: Sequence[tuple[str, FloatArray]], tiles: Sequence[tuple[str, FloatArray]], scale: Fraction,
+            ) -> RegistrationError | None:
+    """The error for fine and coarse images that stand in each other's place; None where they do not.
+
+    fields, tiles: names and grey images, as they were said to be; a few of each do.  scale: coarse / fine pixel size.
+    If a tile, shrunk as only a fine image should be, shows what a field shows at its own pixels, it is the fine one.
+    """
+    shrunk = [(name, sift(smooth(bicubic(grey, 1 / scale)))) for name, grey in tiles]
+    for field, grey in fields:
+        own = sift(smooth(grey))
+        for tile, features in shrunk:
+            fit, _ = fit_features(features, own, 1.0, 1.0)
+            if fit is not None and fit.count >= SWAPPED_INLIERS and abs(fit.transform.scale - 1) <= 0.1:
+                return RegistrationError(
+                    f"coarse and fine look exchanged: coarse tile '{tile}', shrunk by {float(scale):g}, shows what "
+                    f"fine field '{field}' shows ({fit.count} matching features)", reason="exchanged",
+                    hint="exchange the two folders, or source.options.coarse and fine, and the pixel sizes with them")
+    return None

@@ -31,8 +31,8 @@ MIN_Z_ANYWHERE = 8.0
 """Measured on 80 pairs of unrelated frames (drawn and real tissue, 256 px): near a nominal place correlations up to
 0.33 and z up to 4.4, anywhere z up to 5.2; true overlaps of 15 % with noise 0.01: above 0.9 and 11."""
 MIN_CORRELATION_CORNER = 0.8
-"""Corners are small.  Measured on 60 pairs of unrelated ones (38 px): correlations up to 0.71, z up to 4.4; 24 true ones
-with noise 0.01: from 0.996 and 6.0 on."""
+"""Corners are small.  Measured on 60 pairs of unrelated ones (38 px): correlations up to 0.71, z up to 4.4; 24 true
+ones with noise 0.01: from 0.996 and 6.0 on."""
 STILL_PX = 1e-5
 """Shifts are measured until they move by less."""
 BLANK_FRACTION = 0.75

@@ -58,7 +58,7 @@ def explain_disconnected(frames: Frames, groups: Sequence[Sequence[int]], missin
         f"the {len(frames)} tiles fall into {len(groups)} parts without a common overlap: {parts}{detail}; "
         f"expected one connected scan", reason="disconnected",
         hint="leave out tiles of another area or focus, add the missing tiles, or scan with more overlap" + (
-            '; or set disconnected = "nominal" among the options of [register]: the parts then go where their nominal '
+            '; or set register.options.disconnected = "nominal": the parts then go where their nominal '
             "positions say" if nominal is not None else ""))
 
 
@@ -93,5 +93,5 @@ def _advice(frames: Frames, found: Sequence[Edge], nominal: npt.NDArray[np.float
         return "correct the positions of these tiles, or leave the positions out: then tiles are compared all with all"
     ratio = float(np.median(measured[along, axis] / expected[along, axis]))
     overlap = 1 - float(np.median(np.abs(measured[along, axis]))) / float(size[axis])
-    return (f"set overlap = {overlap:.3f} for a grid, or multiply the stage positions by {ratio:.4f} (or divide the "
-            f"coarse pixel size by it)")
+    return (f"set source.options.overlap = {overlap:.3f} for a grid, or multiply the stage positions by {ratio:.4f} "
+            f"(or divide the coarse pixel size by it)")

@@ -59,8 +59,8 @@ class PairRow:
     """One fine field's registration.
 
     residual_um, confidence: None where none was found.  reason: a short word for why it was rejected, "" if kept;
-    message: the same as a sentence.  true_error_px: distance from the simulated truth in coarse pixels (RMS over the
-    field), None for real acquisitions.
+    message: the same as a sentence; hint: what to do about it.  true_error_px: distance from the simulated truth in
+    coarse pixels (RMS over the field), None for real acquisitions.
     """
 
     name: str
@@ -71,6 +71,7 @@ class PairRow:
     reason: str = ""
     message: str = ""
     true_error_px: float | None = None
+    hint: str = ""
 
 
 @dataclass(frozen=True)

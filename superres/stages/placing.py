@@ -51,7 +51,8 @@ class Placing:
                 raise RegistrationError(
                     f"confidence {registration.confidence:.2f} is below {self.min_confidence:g}",
                     reason="low-confidence",
-                    hint="see register.min_confidence",
+                    hint="look at it in registration.html; set register.min_confidence = "
+                    f"{max(0.0, registration.confidence - 0.005):.2f} to keep it",
                 )
             pair, window = cut_pair(
                 fine_field.name, fine_field.specimen, fine, self.mosaic, registration, self.scale

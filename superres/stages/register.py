@@ -5,15 +5,17 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from fractions import Fraction
 from typing import Any
 
 from superres.api.registrar import Mosaic, Registrar
 from superres.api.source import Acquisition, Pair
-from superres.errors import RegistrationError, StorageError
+from superres.errors import ImageError, RegistrationError, StorageError
 from superres.events import Events, Progress
+from superres.image import Image, Readable
 from superres.io.atomic import write_json
+from superres.registration.diagnose import swapped
 from superres.stages.ahead import in_order, usable_workers
 from superres.stages.blame import blamed
 from superres.stages.placing import Placing, rejected
@@ -22,6 +24,9 @@ from superres.stages.records import RECORDS, PairRecord, Registered, load, regis
 from superres.stages.store import StageFolder
 
 __all__ = ["RECORDS", "PairRecord", "Registered", "load", "register", "registration_json"]
+
+EXAMINED = 6
+"""Tiles, and fields, that are looked at when not one field could be registered."""
 
 
 def register(
@@ -84,7 +89,7 @@ def register(
         registered = Registered(tuple(pairs), tuple(records), mosaics)
         write_json(folder.path / RECORDS, registration_json(registered, acquisition))
         if not pairs:
-            raise _nothing_left(records)
+            raise _exchanged(acquisition, scale) or _nothing_left(records)
         return registered
 
 
@@ -129,6 +134,21 @@ def _mosaic_facts(mosaic: Mosaic) -> dict[str, Any]:
             for tile in mosaic.tiles
         ],
     }
+
+
+def _exchanged(acquisition: Acquisition, scale: Fraction) -> RegistrationError | None:
+    """The error for a source whose coarse and fine images stand in each other's place, looked for in its first scan."""
+    if not acquisition.scans or scale <= 1:
+        return None
+    scan = acquisition.scans[0]
+    fields, tiles = ([(each.name, image.grey()) for each in some[:EXAMINED] for image in _readable(each.image)]
+                     for some in (scan.fields, scan.tiles))
+    return swapped(fields, tiles, scale)
+
+
+def _readable(image: Readable) -> Iterator[Image]:
+    with suppress(ImageError):
+        yield image.read()
 
 
 def _nothing_left(records: Sequence[PairRecord]) -> RegistrationError:

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
 
 from superres.builtin.sources.simulate import SimulateSource
 from superres.cli import app
+from superres.cli.registering import for_the_command
+from superres.image import Image
 from superres.io.images import read_image, write_image
 from superres.scan_folder import write_scan_folder
 
@@ -64,3 +68,66 @@ def test_a_run_goes_on_from_it(desk: Path) -> None:
 def test_a_scale_that_is_no_ratio(desk: Path, scale: str) -> None:
     done = CliRunner().invoke(app, ["register", str(desk / "scan"), "--scale", scale])
     assert done.exit_code == 2 and "is not a ratio of whole numbers" in done.output
+
+
+@pytest.mark.parametrize(("scale", "said"), [("3/0", "'3/0' is not a ratio"), ("5/2/1", "'5/2/1' is not a ratio"),
+                                             ("2/3", "--scale:"), ("9", "--scale:")])
+def test_a_scale_that_cannot_be(desk: Path, scale: str, said: str) -> None:
+    """Said of the option, not of a section in a file that nobody wrote."""
+    done = CliRunner().invoke(app, ["register", str(desk / "scan"), "--scale", scale])
+    assert done.exit_code == 2 and said in done.output and "model.options" not in done.output
+
+
+def test_nothing_of_that_name(desk: Path) -> None:
+    done = CliRunner().invoke(app, ["register", str(desk / "nowhere")])
+    assert done.exit_code == 2 and "no such file or folder" in done.output and "coarse/<slide>/" in done.output
+
+
+def test_hints_name_options_of_the_command_where_folders_were_given(desk: Path) -> None:
+    """A mirrored scan: the page and the command say what to set, and setting it helps."""
+    scan = desk / "mirrored"
+    shutil.copytree(desk / "scan", scan)
+    for path in (scan / "fine").glob("*/*.tif"):
+        image = read_image(path)
+        write_image(path, image.with_pixels(np.ascontiguousarray(image.pixels[:, ::-1])))
+    done = CliRunner().invoke(app, ["register", str(scan), "--out", str(desk / "out")])
+    assert done.exit_code == 2 and "give --set register.options.flip=x" in done.output
+    again = CliRunner().invoke(app, ["register", str(scan), "--out", str(desk / "out"), "--set",
+                                     "register.options.flip=x"])
+    assert again.exit_code == 0 and "kept 2 of 3 fields" in again.output
+    page = (desk / "out/registration.html").read_text()
+    assert "what to do" in page and "leave the field out, or check focus and exposure" in page
+
+
+@pytest.mark.parametrize(("hint", "said"), [
+    ("set source.options.white_level = 4095, or to 65535", "give --set source.options.white_level=4095, or to 65535"),
+    ("set source.options.stage_axes = '-y,x', or change", "give --set source.options.stage_axes=-y,x, or change"),
+    ('set register.options.warp = "smooth"', "give --set register.options.warp=smooth"),
+    ("or set source.options.coarse_pixel_size_um", "or --coarse-pixel-size"),
+    ("set source.options.slide_from ('one' for one slide)", "give --set source.options.slide_from=... ('one' for one"),
+])
+def test_keys_of_a_pipeline_file_in_the_words_of_the_command(hint: str, said: str) -> None:
+    assert said in for_the_command(hint)
+
+
+@pytest.mark.parametrize("sizes", ["stated", "given", "unknown"])
+def test_folders_that_stand_in_each_others_place(desk: Path, sizes: str) -> None:
+    """The files say so, or, where they say nothing of pixel sizes, the images do."""
+    scan = desk / f"exchanged-{sizes}"
+    for ours, theirs in (("coarse", "fine"), ("fine", "coarse")):
+        for path in sorted((desk / "scan" / theirs).glob("*/*.tif"))[:2 if ours == "coarse" else None]:
+            image = read_image(path)
+            target = scan / ours / "tissue-0" / path.name
+            target.parent.mkdir(parents=True, exist_ok=True)
+            if sizes == "unknown":
+                write_png(target.with_suffix(".png"), image)
+            else:
+                write_image(target, image)
+    given = ["--coarse-pixel-size", "0.185", "--fine-pixel-size", "0.074"] if sizes != "stated" else []
+    done = CliRunner().invoke(app, ["register", str(scan), "--out", str(desk / f"out-{sizes}"), *given])
+    assert done.exit_code == 2 and "look exchanged" in done.output and "exchange the two folders" in done.output
+
+
+def write_png(path: Path, image: Image) -> None:
+    """Without a pixel size."""
+    assert cv2.imwrite(str(path), np.ascontiguousarray(image.pixels[..., ::-1]))

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
 from superres.api import Mosaic
 from superres.builtin.registrars.paper import PaperRegistrar
@@ -271,6 +272,11 @@ def test_threads_share_a_registrar(cells: Slide, coarse: Mosaic) -> None:
     with ThreadPoolExecutor(3) as pool:
         results = list(pool.map(lambda _: registrar.register(fine, coarse), range(6)))
     assert all(np.array_equal(results[0].transform.matrix, r.transform.matrix) for r in results)
+
+
+def test_a_warp_that_nothing_would_measure_is_an_error() -> None:
+    with pytest.raises(ValidationError, match='warp = "smooth" needs refine = "icgn"'):
+        PaperRegistrar(refine="surf", warp="smooth")
 
 
 @pytest.mark.slow

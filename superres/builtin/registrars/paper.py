@@ -237,7 +237,7 @@ class PaperRegistrar(Registrar):
             raise RegistrationError(
                 f"field '{field.name}' correlates ({found.correlation:.2f}, z {found.z:.1f}) but only {count} of "
                 f"its features confirm the place; expected at least {limits.min_inliers}", reason="too-few-features",
-                hint="take larger or sharper fields, or lower min_inliers")
+                hint="take larger or sharper fields, or lower register.options.min_inliers")
         raise RegistrationError(
             f"field '{field.name}' is not in the scan: best correlation {found.correlation:.2f} with second / "
             f"first peak {found.ratio:.2f} (at most {self.options.max_peak_ratio:g} expected) and z {found.z:.1f} "
@@ -337,7 +337,7 @@ def _refined(sharpened: Sharpened, mosaic: Mosaic) -> dict[str, float | str]:
     if sharpened.trend_px > MAX_TREND_PX:
         details["warning"] = (
             f"parts of the field lie up to {sharpened.trend_px:.2f} coarse px beside their place in a smooth pattern, "
-            'as a lens with distortion leaves it; set warp = "smooth" among the options of [register]')
+            'as a lens with distortion leaves it; set register.options.warp = "smooth"')
     elif sharpened.seam is not None and sharpened.seam.step_px > MAX_TREND_PX:
         seam = sharpened.seam
         details["warning"] = (

@@ -58,7 +58,7 @@ class PhaseRegistrar(Registrar):
         covered = mosaic.covered(top, left, template.shape[0], template.shape[1])
         if covered.mean() < SHARED:
             raise RegistrationError(f"the guess puts field '{fine.name}' outside the scan", reason="not-found",
-                                    hint='correct the guess, or use plugin = "paper"')
+                                    hint='correct the guess, or set register.plugin = "paper"')
         if not covered.all():
             region = np.where(covered, region, np.float32(np.median(region[covered])))
         found = phase_shift(region, template)
@@ -68,10 +68,10 @@ class PhaseRegistrar(Registrar):
     def _check_guess(self, fine: Image, start: Transform) -> None:
         if abs(start.rotation_deg) > 1:
             raise RegistrationError(f"the guess turns field '{fine.name}' by {start.rotation_deg:.1f} degrees; a shift "
-                                    "alone allows 1", reason="rotation", hint='use plugin = "paper"')
+                                    "alone allows 1", reason="rotation", hint='set register.plugin = "paper"')
         if abs(start.scale - 1) > 0.02:
             raise RegistrationError(f"the guess scales field '{fine.name}' by {start.scale:.3f}; a shift alone "
-                                    "allows 1 ± 0.02", reason="magnification", hint='use plugin = "paper"')
+                                    "allows 1 ± 0.02", reason="magnification", hint='set register.plugin = "paper"')
 
     def _result(self, fine: Image, start: Transform, off: npt.NDArray[np.float64], found: PhaseShift,
                 pixel: float) -> Registration:
@@ -81,12 +81,12 @@ class PhaseRegistrar(Registrar):
             raise RegistrationError(
                 f"field '{fine.name}' does not fit near its guess: correlation {correlation:.2f}, expected at least "
                 f"{self.options.min_correlation:g}", reason="not-found",
-                hint='use plugin = "paper", which searches the scan')
+                hint='set register.plugin = "paper", which searches the scan')
         if float(np.hypot(*off)) > self.options.max_shift_px:
             raise RegistrationError(
                 f"field '{fine.name}' lies {np.hypot(*off):.1f} coarse px from its guess; the limit is "
                 f"{self.options.max_shift_px:g}", reason="out-of-bound",
-                hint=f"set max_shift_px = {int(np.ceil(np.hypot(*off))) + 1}")
+                hint=f"set register.options.max_shift_px = {int(np.ceil(np.hypot(*off))) + 1}")
         transform = Transform.shift(-float(off[0]) * pixel, -float(off[1]) * pixel).then(start)
         # A rule of thumb, not measured: the error grows with the part of the signal that is not shared, to 0.3 px.
         residual = 0.3 * pixel * float(np.sqrt(max(0.0, 1 - correlation ** 2)))

@@ -13,6 +13,7 @@ from superres.api.source import Acquisition, FineField, Scan, Source, Tile
 from superres.builtin.sources.consistency import (
     check_alike,
     check_finer,
+    check_not_exchanged,
     check_white_level,
     common_pixel_size_um,
     read_headers,
@@ -120,6 +121,7 @@ class AcquisitionSource(Source):
         coarse_um, coarse_origin = common_pixel_size_um(coarse_headers, options.coarse_pixel_size_um, "coarse", folder)
         fine_um, fine_origin = common_pixel_size_um(fine_headers, options.fine_pixel_size_um, "fine", folder)
         check_finer(coarse_um, fine_um)
+        check_not_exchanged(coarse_headers, fine_headers)
         slides = self._by_slide(coarse, fine)
         if description is not None:  # slides in the order in which they were scanned
             order = {slide: number for number, slide in enumerate(description.overlaps)}

@@ -52,7 +52,22 @@ def check_finer(coarse_um: float, fine_um: float) -> None:
     """Raises SourceError if the fine pixels are larger than the coarse ones."""
     if fine_um > coarse_um:
         raise SourceError(f"the fine pixel size is {fine_um:g} µm, the coarse one {coarse_um:g} µm; expected fine <= "
-                          "coarse", hint="source.options.coarse and fine may be swapped, or a pixel size is wrong")
+                          "coarse", hint="coarse and fine look exchanged: exchange the two "
+                          "folders, or source.options.coarse and fine; or a pixel size is wrong")
+
+
+def check_not_exchanged(coarse: Mapping[Path, ImageHeader], fine: Mapping[Path, ImageHeader]) -> None:
+    """Raises SourceError where the files themselves say that the coarse pixels are the smaller ones, whatever pixel
+    sizes the options give."""
+    stated = [[header.pixel_size_um for header in headers.values()] for headers in (coarse, fine)]
+    if not all(stated) or None in stated[0] or None in stated[1]:
+        return
+    largest = max(max(size) for size in stated[0] if size is not None)
+    smallest = min(min(size) for size in stated[1] if size is not None)
+    if largest < smallest:
+        raise SourceError(f"the files say that the coarse tiles have {largest:g} µm a pixel and the fine fields "
+                          f"{smallest:g}, the other way round than the options: coarse and fine look exchanged",
+                          hint="exchange the two folders, or source.options.coarse and fine")
 
 
 def check_alike(slide: str, tiles: Mapping[Path, ImageHeader], fields: Mapping[Path, ImageHeader],
