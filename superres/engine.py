@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -23,6 +23,7 @@ from superres.inference.exchange import SupportsDLPack, array_or_tensor, layout_
 from superres.inference.forward import Band, Runner
 from superres.inference.load import model_of, network_of
 from superres.inference.pixels import ArrayPixels, StoredPixels, TensorPixels
+from superres.inference.streaming import Streamed, stream_in_order
 from superres.io.weights import Weights, read_weights
 
 
@@ -195,6 +196,27 @@ class Engine:
         else:
             pixels = ArrayPixels.of(image, white_level)
         return self._rows(pixels, passes, events if events is not None else Events())
+
+    def stream(self, frames: Iterable[Array | Tensor | Image], white_level: float | None = None, *, passes: int = 1,
+               ahead: int = 2, events: Events | None = None) -> Iterator[Streamed[Array | Tensor | Image]]:
+        """Super-resolve frames as they come: reading, computing and what the caller does with results overlap.
+
+        frames: anything that gives images as a call takes them; it is read on a thread of its own, so a generator that
+        reads files, or waits for a camera, costs the computing no time.  Tensors on a GPU must be complete.
+        ahead: how many frames may wait to be computed, and how many results to be taken; whoever is faster waits, so
+        that memory stays bounded.
+        Results come in the order of the frames, one for each: `for result in stream: result.unwrap()`.  A frame that
+        fails is reported in its place, and the next ones go on.  `events.cancel()`, from any thread, ends the stream
+        with Cancelled; leaving the loop ends it too.  Raises EngineError for `passes` or `ahead` below 1.
+        """
+        _require_passes(passes)
+        if ahead < 1:
+            raise EngineError(f"ahead is {ahead}; expected at least 1")
+
+        def compute(frame: Array | Tensor | Image, inner: Events) -> Array | Tensor | Image:
+            return self(frame, white_level, passes=passes, events=inner)
+
+        return stream_in_order(frames, compute, ahead, events if events is not None else Events())
 
     def _rows(self, source: ArrayPixels, passes: int, events: Events) -> Iterator[Array]:
         array = source.array

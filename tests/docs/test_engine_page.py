@@ -18,16 +18,21 @@ PAGE = (ROOT / "docs" / "engine.md").read_text(encoding="utf-8")
 WEIGHTS = ROOT / "tests" / "data" / "quickstart-weights.safetensors"
 
 
+def blocks(language: str) -> list[str]:
+    return [str(found) for found in re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)]
+
+
 def block(language: str) -> str:
-    (found,) = re.findall(rf"^```{language}\n(.*?)^```", PAGE, flags=re.MULTILINE | re.DOTALL)
-    return str(found)
+    (found,) = blocks(language)
+    return found
 
 
 @pytest.mark.skipif(not native.available(), reason=native.reason_unavailable())
-def test_the_snippet_runs(tmp_path, monkeypatch):
+@pytest.mark.parametrize("snippet", blocks("python"), ids=["one frame", "a stream of frames"])
+def test_the_snippets_run(tmp_path, monkeypatch, snippet):
     shutil.copy(WEIGHTS, tmp_path / "weights.safetensors")
     monkeypatch.chdir(tmp_path)
-    exec(compile(block("python"), "docs/engine.md", "exec"), {})
+    exec(compile(snippet, "docs/engine.md", "exec"), {})
 
 
 def test_what_was_never_run_on_a_gpu_is_said(project_root):

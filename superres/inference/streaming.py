@@ -1,0 +1,177 @@
+"""Frames through a network one after another: reading, computing and what the caller does with a result overlap."""
+
+from __future__ import annotations
+
+import threading
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from superres.errors import Cancelled
+from superres.events import Events, Progress
+
+Frame = TypeVar("Frame")
+Result = TypeVar("Result")
+
+
+@dataclass(frozen=True, eq=False)
+class Streamed(Generic[Result]):
+    """What became of one frame.
+
+    index: its number in the stream, from 0.  image: the result, None where it failed.  error: why it failed; frames
+    after it go on, unless it was the source of frames itself that failed.
+    """
+
+    index: int
+    image: Result | None
+    error: Exception | None = None
+
+    def unwrap(self) -> Result:
+        """The result.  Raises the frame's error."""
+        if self.error is not None:
+            raise self.error
+        assert self.image is not None
+        return self.image
+
+
+def stream_in_order(frames: Iterable[Frame], compute: Callable[[Frame, Events], Result], ahead: int,
+                    events: Events) -> Iterator[Streamed[Result]]:
+    """The results of all frames, in their order.
+
+    One thread takes frames from their source, one computes, and the caller has its own; at most `ahead` frames wait to
+    be computed and `ahead` results to be taken, then whoever is faster waits.  compute(frame, events): its events stop
+    it when the stream stops.
+    Raises Cancelled when `events` are cancelled.  Closing the iterator stops both threads; the one that reads ends when
+    its source gives the frame that it waits for.
+    """
+    waiting: _Bounded[tuple[int, Frame | _Failure]] = _Bounded(ahead)
+    finished: _Bounded[Streamed[Result]] = _Bounded(ahead)
+    inner = _Linked(events)
+
+    def read() -> None:
+        index = 0
+        try:
+            for frame in frames:
+                if not waiting.put((index, frame)):
+                    return
+                index += 1
+        except Exception as error:      # of the source, which may be anybody's code
+            waiting.put((index, _Failure(error)))
+        finally:
+            waiting.end()
+
+    def work() -> None:
+        try:
+            for index, frame in waiting:
+                try:
+                    if isinstance(frame, _Failure):
+                        raise frame.error
+                    outcome: Streamed[Result] = Streamed(index, compute(frame, inner))
+                except Exception as error:
+                    if isinstance(error, Cancelled) and inner.cancelled:
+                        return
+                    outcome = Streamed(index, None, error)
+                if not finished.put(outcome):
+                    return
+        finally:
+            finished.end()
+
+    for target, name in ((read, "superres-read"), (work, "superres-compute")):
+        threading.Thread(target=target, name=name, daemon=True).start()
+    try:
+        while True:
+            outcome = finished.take(events)
+            if outcome is None:
+                events.raise_if_cancelled()
+                return
+            yield outcome
+    finally:
+        inner.cancel()
+        waiting.close()
+        finished.close()
+
+
+@dataclass(frozen=True, eq=False)
+class _Failure:
+    """In place of a frame that its source could not give."""
+
+    error: Exception
+
+
+class _Linked(Events):
+    """Events of the stream's own thread: told to the caller's, and cancelled with them."""
+
+    def __init__(self, outer: Events) -> None:
+        super().__init__()
+        self._outer = outer
+
+    def progress(self, progress: Progress) -> None:
+        self._outer.progress(progress)
+
+    def note(self, stage: str, text: str) -> None:
+        self._outer.note(stage, text)
+
+    @property
+    def cancelled(self) -> bool:
+        return self._stop.is_set() or self._outer.cancelled
+
+    def raise_if_cancelled(self) -> None:
+        if self._stop.is_set():
+            raise Cancelled("the stream is closed")
+        self._outer.raise_if_cancelled()
+
+
+_LOOK_S = 0.1
+"""How often a waiting caller looks whether its events are cancelled: nothing else tells it."""
+
+Item = TypeVar("Item")
+
+
+class _Bounded(Generic[Item]):
+    """A queue of bounded length between two threads that either side can bring to its end."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._items: deque[Item] = deque()
+        self._ended = self._closed = False
+        self._changed = threading.Condition()
+
+    def put(self, item: Item) -> bool:
+        """Wait for room; False where nobody takes any more."""
+        with self._changed:
+            self._changed.wait_for(lambda: self._closed or len(self._items) < self._most)
+            if not self._closed:
+                self._items.append(item)
+                self._changed.notify_all()
+            return not self._closed
+
+    def take(self, events: Events | None = None) -> Item | None:
+        """The next item; None after the last one, when the queue is closed, or when `events` are cancelled."""
+        with self._changed:
+            while not (self._items or self._ended or self._closed):
+                if events is not None and events.cancelled:
+                    return None
+                self._changed.wait(None if events is None else _LOOK_S)
+            if self._closed or (events is not None and events.cancelled) or not self._items:
+                return None
+            item = self._items.popleft()
+            self._changed.notify_all()
+            return item
+
+    def __iter__(self) -> Iterator[Item]:
+        while (item := self.take()) is not None:
+            yield item
+
+    def end(self) -> None:
+        """No more items come; those that are there are still taken."""
+        with self._changed:
+            self._ended = True
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Nobody takes items any more."""
+        with self._changed:
+            self._closed = True
+            self._items.clear()
+            self._changed.notify_all()
