@@ -69,3 +69,4 @@ def test_folded_tail_beside_the_network_as_built(versus: Callable[..., Any], mea
     difference = float((outcome.candidate - outcome.reference).abs().max())
     assert difference <= 1e-5
     outcome.note(max_difference=difference)
+    outcome.facts["side_px"] = side

@@ -12,12 +12,14 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from benchmarks import prediction_tables
 from superres.measuring.paper import TABLE_S3
 
 ROOT = Path(__file__).resolve().parents[1]
 HISTORY = ROOT / "benchmarks" / "history"
 PAGE = ROOT / "docs" / "performance.md"
 NO_GPU = "not yet measured on a GPU"
+ENGINE_FILES = ("bench_cpu_engines.py", "bench_gpu_engines.py", "bench_inference.py", "bench_stream.py")
 
 
 @dataclass(frozen=True)
@@ -48,7 +50,7 @@ def _every(history: Path) -> Iterator[Record]:
         content = json.loads(path.read_text(encoding="utf-8"))
         for each in content["benchmarks"]:
             file, _, name = each["fullname"].rpartition("::")
-            if Path(file).name in ("bench_cpu_engines.py", "bench_gpu_engines.py", "bench_inference.py"):
+            if Path(file).name in ENGINE_FILES:
                 test, _, case = name.partition("[")
                 commit = content["commit_info"]["id"][:7] + ("+" if content["commit_info"].get("dirty") else "")
                 yield Record(Path(file).name, test, case.rstrip("]"), content["datetime"][:10], commit,
@@ -118,7 +120,8 @@ def gpu(found: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
-TABLES: dict[str, Callable[[Sequence[Record]], str]] = {"rivals": rivals, "paper": paper, "gpu": gpu}
+TABLES: dict[str, Callable[[Sequence[Record]], str]] = {"rivals": rivals, "paper": paper, "gpu": gpu,
+                                                        **prediction_tables.TABLES}
 
 
 def filled(text: str, found: Sequence[Record]) -> str:

@@ -6,7 +6,10 @@ import json
 import re
 from pathlib import Path
 
-from benchmarks import engine_tables
+import pytest
+
+from benchmarks import engine_tables, prediction_tables
+from superres.builtin.models.rivenson2017 import Rivenson2017Model
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
@@ -58,3 +61,27 @@ def test_what_was_never_run_on_a_gpu_is_said():
 def test_links_of_the_page_lead_somewhere():
     targets = [target for target in re.findall(r"\]\(([^)#]+)\)", PAGE) if "://" not in target]
     assert targets and all((ROOT / "docs" / target).exists() for target in targets)
+
+
+def test_variants_are_what_a_card_said_and_only_where_they_are_proven(tmp_path):
+    facts = {"side_px": 2048, "card": "NVIDIA H200", "parity": "failed (1)", "ratio": 0.5,
+             "variants_ms": {"layers": 6.5, "blocks": 5.84, "folded": 4.9}}
+    a_run(tmp_path, "test_kernels_beside_pytorch[eager tf32-2048]", 2, facts, "bench_gpu_engines.py")
+    assert "never run on a card" in prediction_tables.variants(engine_tables.records(tmp_path))
+    a_run(tmp_path, "test_kernels_beside_pytorch[eager tf32-2048]", 3, {**facts, "parity": "passed"},
+          "bench_gpu_engines.py")
+    found = engine_tables.records(tmp_path)
+    assert "| `folded` | proven on NVIDIA H200 | 4.90 |" in prediction_tables.variants(found)
+    became = prediction_tables.predictions(found)
+    assert "| H200, 2048², `layers` | 5.9 ms | 6.5 ms | worse |" in became
+    assert "| H200, 2048², `blocks` | 5.8 ms | 5.8 ms | right |" in became
+    assert "| H200, 2048², `folded` | 5.4 ms | 4.9 ms | better |" in became
+    assert "| H200, 818², `folded` | at most 1.30 ms | not yet measured | open |" in became
+
+
+def test_the_floor_is_the_arithmetic_of_the_paper():
+    """Counted by hand for the paper's channels: 203,672 multiply-adds, of which the last two layers have 42,356; folded
+    they have 5·5·62·75/4."""
+    model = Rivenson2017Model()
+    assert prediction_tables.multiply_adds(model) == pytest.approx(203_672, abs=1)
+    assert prediction_tables.multiply_adds(model, folded=True) == pytest.approx(203_672 - 42_356 + 29_062.5, abs=1)
