@@ -23,8 +23,9 @@ from superres.io.images import (
     write_image,
     write_image_bands,
 )
-from superres.measuring.consistency import check_map, measure_consistency, write_map
+from superres.measuring.consistency import check_map, check_map_suffix, measure_consistency, write_map
 from superres.measuring.drift import drift_page, measure_passes
+from superres.optics.consistency import limit_of
 from superres.report.pages import Page, write_page
 
 DARK_LIMIT = 16384
@@ -77,10 +78,10 @@ def upscale_file(
     Raises ImageError, StorageError, EngineError or Cancelled.
     """
     events = events if events is not None else Events()
+    check_files(source, target, checks)
     if checks.consistency_map is not None:
         check_map(checks.consistency_map, engine.weights)
-    image, known = _read(engine, source, target, sampling, events)
-    require_own_places([target, checks.consistency_map, checks.drift_report], [source])
+    image, known = _read(engine, source, sampling, events)
     findings = judge(image, engine.weights, known)
     if checks.strict:
         require_fit(findings, source.name)
@@ -90,9 +91,32 @@ def upscale_file(
     if checks.consistency_map is not None:
         result = measure_consistency(image, read_image(target), engine.weights)
         write_map(result, image, checks.consistency_map)
-        events.note("upscale", result.sentence())
+        events.note("upscale", f"{result.sentence()}. {limit_of(result.model)}")
+        events.note("upscale", f"written: {checks.consistency_map}")
     if checks.drift_report is not None:
         write_page(drift_of(engine, image, passes), checks.drift_report)
+        events.note("upscale", f"written: {checks.drift_report}")
+
+
+def check_files(source: Path, target: Path, checks: Checks = Checks()) -> None:
+    """What can be wrong about the names of input and outputs and about the input's header, before anything is loaded.
+
+    Raises ImageError or StorageError.
+    """
+    check_writable_suffix(target)
+    read_header(source)
+    for path in (target, checks.consistency_map, checks.drift_report):
+        if path is not None and path.is_dir():
+            raise ImageError(f"'{path}' is a folder; expected the name of a file to write", hint="add a file name")
+    if target.exists() and target.samefile(source):
+        raise ImageError(f"'{target}' is the input itself",
+                         hint="give the output another name; inputs are never changed")
+    require_own_places([target, checks.consistency_map, checks.drift_report], [source])
+    if checks.consistency_map is not None:
+        check_map_suffix(checks.consistency_map)
+    if checks.drift_report is not None and checks.drift_report.suffix.lower() not in (".html", ".htm"):
+        raise ImageError(f"cannot write the drift report '{checks.drift_report.name}'; expected a page, .html",
+                         hint="give it the suffix .html")
 
 
 def drift_of(engine: Engine, image: Image, passes: int) -> Page:
@@ -130,17 +154,11 @@ def _write(engine: Engine, image: Image, target: Path, passes: int, events: Even
     )
 
 
-def _read(engine: Engine, source: Path, target: Path, sampling: Sampling, events: Events) -> tuple[Image, bool]:
-    """The input, after everything that can be wrong about it and about the output's place has been checked, and whether
-    its pixel size is known."""
-    check_writable_suffix(target)
+def _read(engine: Engine, source: Path, sampling: Sampling, events: Events) -> tuple[Image, bool]:
+    """The input, after everything that can be wrong about it has been checked, and whether its pixel size is known."""
     header = read_header(source)
-    if target.is_dir():
-        raise ImageError(f"'{target}' is a folder; expected the name of an image to write", hint="add a file name")
-    if target.exists() and target.samefile(source):
-        raise ImageError(
-            f"'{target}' is the input itself", hint="give the output another name; inputs are never changed"
-        )
+    for ignored in header.ignored:
+        events.note("upscale", f"'{source.name}' has {ignored}")
     pixel_size_um, known = sampling.pixel_size_um, True
     if pixel_size_um is None and square_pixel_size_um(header, source.name) is None:
         pixel_size_um, known = engine.weights.coarse_pixel_size_um, False

@@ -31,9 +31,11 @@ def upscale(
 ) -> None:
     """Super-resolve one image of any size with trained weights."""
     from superres.engine import Engine
-    from superres.upscaling import Checks, Sampling, upscale_file
+    from superres.upscaling import Checks, Sampling, check_files, upscale_file
     from superres.weights import NAME, shipped_weights
 
+    checks = Checks(strict, consistency_map, drift_report)
+    check_files(image, output, checks)
     path = weights if weights is not None else shipped_weights()
     loaded = Engine.load(path, device=device, engine=engine, precision=precision)
     with console_events() as events:
@@ -43,6 +45,6 @@ def upscale(
         events.note("upscale", str(loaded.describe()))
         upscale_file(
             loaded, image, output, Sampling(pixel_size_um, white_level), passes=passes,
-            checks=Checks(strict, consistency_map, drift_report), events=events,
+            checks=checks, events=events,
         )
     typer.echo(str(output))

@@ -17,6 +17,15 @@ PRINT_PIXEL_UM = 20.0
 """A bare resolution tag with larger pixels is a screen's or printer's (72 … 1200 dpi are 353 … 21 µm), not an
 objective's: a camera pixel of 7.4 µm behind the weakest objective in use (1×) is finer."""
 
+ALPHA = "an alpha channel, which is dropped"
+
+
+def turned(orientation: int) -> tuple[str, ...]:
+    """What an Exif or TIFF orientation other than 1 (upright) means here."""
+    return (f"orientation {orientation} (a viewer turns it), but pixels are taken as they are stored",) \
+        if 1 < orientation <= 8 else ()
+
+
 RATIO_TOLERANCE = 1e-3
 """Largest y/x difference of the pixel size that is taken for rounding in the file: 1 px in a field of 1,000."""
 
@@ -28,7 +37,7 @@ class ImageHeader:
     shape: (H, W) or (H, W, 3), dtype: as the Image will have them (alpha dropped, float64 as float32).
     pixel_size_um: (y, x) as stated, None where nothing is stated that can be believed.  pixel_size_origin: where that
     was found, or why it is not believed.  white_level: stated by the file, None for the dtype's maximum.
-    stage_position_um: (y, x) of the stage, or None.
+    stage_position_um: (y, x) of the stage, or None.  ignored: what else the file holds and the Image will not.
     """
 
     shape: tuple[int, ...]
@@ -38,6 +47,7 @@ class ImageHeader:
     white_level: float | None = None
     stage_position_um: tuple[float, float] | None = None
     icc_profile: bytes | None = None
+    ignored: tuple[str, ...] = ()
 
 
 def square_pixel_size_um(header: ImageHeader, name: str) -> float | None:

@@ -17,13 +17,14 @@ import numpy as np
 
 from superres.errors import ImageError, SuperresError
 from superres.image import Array, Image
-from superres.io.header import JPEG_SIGNATURE, PNG_SIGNATURE, ImageHeader
+from superres.io.header import ALPHA, JPEG_SIGNATURE, PNG_SIGNATURE, ImageHeader, turned
 
 _HEADER_BYTES = 1 << 20
 _TEXT_KEY = b"superres\0"
-_PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA = 0, 3, 4
+_PNG_GREY, _PNG_PALETTE, _PNG_GREY_ALPHA, _PNG_RGB_ALPHA = 0, 3, 4, 6
 _START_OF_FRAME = frozenset(range(0xC0, 0xD0)) - {0xC4, 0xC8, 0xCC}
-_START_OF_SCAN, _END_OF_IMAGE, _APP2 = 0xDA, b"\xff\xd9", 0xE2
+_START_OF_SCAN, _END_OF_IMAGE, _APP1, _APP2 = 0xDA, b"\xff\xd9", 0xE1, 0xE2
+_ORIENTATION_TAG = 0x0112
 
 
 def read_raster_header(path: Path) -> ImageHeader:
@@ -133,7 +134,8 @@ def _parse_png(start: bytes, tail: bytes, name: str) -> ImageHeader:
         (height, width) if grey else (height, width, 3), np.dtype(np.uint16 if depth == 16 else np.uint8),
         None if pixel_size_um is None else (pixel_size_um, pixel_size_um),
         "PNG text chunk" if facts else "PNG states a size on paper only",
-        facts.get("white_level"), icc_profile=icc)
+        facts.get("white_level"), icc_profile=icc,
+        ignored=(ALPHA,) if colour in (_PNG_GREY_ALPHA, _PNG_RGB_ALPHA) else ())
 
 
 def _png_chunks(content: bytes, name: str, whole: bool) -> Iterator[tuple[bytes, bytes]]:
@@ -171,6 +173,7 @@ def _chunk(kind: bytes, data: bytes) -> bytes:
 def _parse_jpeg(start: bytes, tail: bytes, name: str) -> ImageHeader:
     shape: tuple[int, ...] = ()
     profile: dict[int, bytes] = {}
+    orientation = 1
     offset = 2
     while True:
         marker, length = struct.unpack_from(">xBH", start, offset)
@@ -184,6 +187,8 @@ def _parse_jpeg(start: bytes, tail: bytes, name: str) -> ImageHeader:
                 raise ImageError(f"'{name}' is a JPEG of {components} components of {precision} bits; "
                                  "expected grey or RGB of 8 bits", hint="save it as RGB TIFF or PNG")
             shape = (height, width) if components == 1 else (height, width, 3)
+        elif marker == _APP1 and data.startswith(b"Exif\0\0"):
+            orientation = _exif_orientation(data[6:])
         elif marker == _APP2 and data.startswith(b"ICC_PROFILE\0"):
             profile[data[12]] = data[14:]
         elif marker == _START_OF_SCAN:
@@ -193,7 +198,23 @@ def _parse_jpeg(start: bytes, tail: bytes, name: str) -> ImageHeader:
     if _END_OF_IMAGE not in (tail[offset:] if tail is start else tail):
         raise _truncated(name, "a JPEG file ends with an end-of-image marker")
     icc = b"".join(profile[number] for number in sorted(profile)) or None
-    return ImageHeader(shape, np.dtype(np.uint8), None, "JPEG states a size on paper only", icc_profile=icc)
+    return ImageHeader(shape, np.dtype(np.uint8), None, "JPEG states a size on paper only", icc_profile=icc,
+                       ignored=turned(orientation))
+
+
+def _exif_orientation(block: bytes) -> int:
+    """Of an Exif block (a TIFF header and its first directory), 1 where it states none or is damaged."""
+    order = ">" if block.startswith(b"MM") else "<"
+    try:
+        (first,) = struct.unpack_from(order + "I", block, 4)
+        (count,) = struct.unpack_from(order + "H", block, first)
+        for entry in range(count):
+            tag, value = struct.unpack_from(order + "H6xH", block, first + 2 + 12 * entry)
+            if tag == _ORIENTATION_TAG:
+                return int(value)
+    except struct.error:
+        pass
+    return 1
 
 
 def _parse_bmp(start: bytes, size: int, name: str) -> ImageHeader:
@@ -213,4 +234,4 @@ def _parse_bmp(start: bytes, size: int, name: str) -> ImageHeader:
             raise ImageError(f"'{name}' is a palette image (at most 256 colours)",
                              hint="save the camera's own RGB pixels")
     return ImageHeader((height, width) if bits == 8 else (height, width, 3), np.dtype(np.uint8), None,
-                       "BMP states a size on paper only")
+                       "BMP states a size on paper only", ignored=(ALPHA,) if bits == 32 and compression == 3 else ())

@@ -9,13 +9,14 @@ import tifffile
 
 from superres.errors import ImageError
 from superres.image import Array, default_white_level
-from superres.io.header import ImageHeader, accepted_dtype
+from superres.io.header import ALPHA, ImageHeader, accepted_dtype, turned
 from superres.io.tiff_metadata import ICC_TAG, read_sampling
 
 _DAMAGED = "the file is damaged or was not written to its end; copy it again from the microscope, or leave it out"
 _JPEG_COMPRESSIONS = frozenset({6, 7, 33007, 34892, 34712})
 _APERIO_YCBCR = 33003
 _ALPHA = frozenset({1, 2})
+_ORIENTATION_TAG = 274
 
 
 def read_tiff_header(path: Path) -> ImageHeader:
@@ -64,8 +65,10 @@ def _header(tiff: tifffile.TiffFile, name: str) -> ImageHeader:
     shape = _image_shape(level.axes, level.shape, page, name)
     _check_complete(tiff, level, name)
     sampling = read_sampling(tiff, page, np.dtype(level.dtype), name)
+    orientation = page.tags.valueof(_ORIENTATION_TAG, default=1)
+    ignored = (*((ALPHA,) if page.extrasamples else ()), *turned(int(orientation)))
     return ImageHeader(shape, dtype, sampling.pixel_size_um, sampling.origin, sampling.white_level,
-                       sampling.stage_position_um, page.tags.valueof(ICC_TAG))
+                       sampling.stage_position_um, page.tags.valueof(ICC_TAG), ignored)
 
 
 def _check_photometric(page: tifffile.TiffPage, dtype: np.dtype[np.generic], name: str) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,6 +19,7 @@ from superres.optics.consistency import (
     ForwardModel,
     VisibleSpot,
     consistency_map,
+    finest_visible,
     limit_of,
     noise_level,
     visible_spots,
@@ -28,6 +30,8 @@ from superres.report.pages import Page, Section, Table, write_page
 
 NOISE_PX = 1024
 """Side of the piece, from the middle, on which the camera's noise is measured."""
+
+GRATING_CONTRAST = 0.2
 
 SUFFIXES = (*TIFF_SUFFIXES, ".html")
 
@@ -49,7 +53,7 @@ class ConsistencyResult:
         return float(np.mean(self.percent > 2 * self.noise))
 
     def sentence(self) -> str:
-        return (f"consistency of '{self.name}': mean {self.percent.mean():.2f} % of white, 99th percentile "
+        return (f"Consistency of '{self.name}': mean {self.percent.mean():.2f} % of white, 99th percentile "
                 f"{np.percentile(self.percent, 99):.2f} %; camera noise alone gives {self.noise:.2f} %; "
                 f"{self.striking:.1%} of the pixels lie above twice that")
 
@@ -75,7 +79,11 @@ def _require_objectives(weights: Weights) -> tuple[Optics, Optics]:
 
 def check_map(path: Path, weights: Weights) -> None:
     """Raises ImageError for a name under which no map can be written, or weights that allow none: before the work."""
+    check_map_suffix(path)
     _require_objectives(weights)
+
+
+def check_map_suffix(path: Path) -> None:
     if path.suffix.lower() not in SUFFIXES:
         raise ImageError(f"cannot write the consistency map '{path.name}'; expected .html (picture and limits) or .tif "
                          "(values in % of white)", hint="give it one of these suffixes")
@@ -90,7 +98,7 @@ def write_map(result: ConsistencyResult, given: Image, path: Path) -> None:
 
 
 def consistency_page(result: ConsistencyResult, given: Image) -> Page:
-    top = max(5 * result.noise, float(np.percentile(result.percent, 99.9)))
+    top = _round_up(max(5 * result.noise, float(np.percentile(result.percent, 99.9))))
     pixels, block = draw_maps([LabelledMap("|A(output) − input|", result.percent)], top, "%")
     height, width = given.shape_px
     step = max(1, -(-max(height, width) // 700))
@@ -103,11 +111,27 @@ def consistency_page(result: ConsistencyResult, given: Image) -> Page:
         sections=[
             Section("Where the output contradicts its input", [
                 "The output is taken back through the coarse objective and pixel and compared with what the camera "
-                "saw. Bright places hold structure that the input does not support, or lack some that it shows.",
-                limit_of(result.model)],
+                "saw. Bright places hold structure that the input does not support, or lack some that it shows."],
                 pictures=[Picture("map", f"in % of white, blurred by 0.8 px.{averaged}", pixels),
-                          Picture("input", f"{height} × {width} px", shown)]),
-            Section("The smallest that would show", [
-                "Contrast of an invented dark square on white that lifts the map above twice the noise, by its side. "
-                "Strong stain is imaged not quite linearly, which by itself leaves up to about half a per cent."],
+                          Picture("input", f"{height} × {width} px", shown)], side_by_side=True),
+            Section("What this map can and cannot show", [
+                "It can refute a structure, never confirm one. " + limit_of(result.model),
+                _reach(result),
+                "The table gives the contrast of an invented dark square on white that lifts the map above twice the "
+                "noise, by its side. Strong stain is imaged not quite linearly, which by itself leaves up to about "
+                "half a per cent."],
                 table=Table(["side", "contrast"], rows))])
+
+
+def _round_up(value: float) -> float:
+    """To a round number of which a quarter is round too: where the ticks stand."""
+    decade = 10.0 ** math.floor(math.log10(value))
+    return next(step * decade for step in (1, 1.2, 1.6, 2, 2.4, 3.2, 4, 6, 8, 10) if step * decade >= value)
+
+
+def _reach(result: ConsistencyResult) -> str:
+    finest = finest_visible(result.model, 2 * result.noise / 100, GRATING_CONTRAST)
+    if finest is None:
+        return f"At this image's noise an invented grating of {GRATING_CONTRAST:.0%} contrast shows nowhere."
+    return (f"At this image's noise an invented grating of {GRATING_CONTRAST:.0%} contrast on white shows up to "
+            f"{finest:.1f} cycles/µm; weaker or finer ones do not.")

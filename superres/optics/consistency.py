@@ -123,6 +123,18 @@ def limit_of(model: ForwardModel) -> str:
             f"objective adds, is not checked at all: a blank map there is no evidence.")
 
 
+def finest_visible(model: ForwardModel, threshold: float, contrast: float) -> float | None:
+    """Highest frequency (cycles/µm) of an invented grating, on white, that lifts the map above `threshold`.
+
+    contrast: (Imax − Imin)/(Imax + Imin) in the fine image, whose maximum is white.  None where none does.
+    """
+    frequency = np.linspace(0.02, 1.0, 200) * model.coarse.cutoff_cycles_per_um
+    amplitude = contrast / (1 + contrast)
+    blur = np.exp(-2 * (np.pi * BLUR_PX * model.coarse_pixel_um * frequency) ** 2)
+    seen = np.flatnonzero(amplitude * model.transfer(frequency, np.zeros_like(frequency)) * blur > threshold)
+    return float(frequency[seen[-1]]) if len(seen) else None
+
+
 @dataclass(frozen=True)
 class VisibleSpot:
     """side_um: of a dark square.  contrast: the smallest that the map shows, None where even black stays below."""

@@ -7,7 +7,7 @@ from scipy import ndimage
 
 from superres.optics import Optics
 from superres.optics.camera import integrate_pixels, sample
-from superres.optics.consistency import ForwardModel, consistency_map, noise_level, visible_spots
+from superres.optics.consistency import ForwardModel, consistency_map, finest_visible, noise_level, visible_spots
 from superres.optics.modes import coherent_modes, image_with_modes
 from superres.optics.transfer import pixel_transfer, weak_object_transfer
 from superres.transform import Transform
@@ -127,3 +127,18 @@ def test_the_smallest_visible_contrast_is_what_just_reaches_the_threshold():
     assert reached == pytest.approx(0.02, rel=0.05)  # the square's place on the coarse grid differs
     assert spots[3] > spots[5] > spots[7] > spots[11]
     assert visible_spots(MODEL, 0.9)[0].contrast is None
+
+
+def test_the_finest_visible_grating_lifts_the_map_to_the_threshold_and_finer_ones_do_not():
+    """At 1 % noise 20 % contrast shows up to 1.8 cycles/µm, at 10 % to little beyond 1.5."""
+    limit = 2 * noise_level(NOISE, 3)
+    finest = finest_visible(MODEL, limit, 0.2)
+    assert 1.7 < finest < 2.0 and 1.4 < finest_visible(MODEL, limit, 0.1) < 1.7
+    x = (np.arange(1500) + 0.5) * 0.074
+    for factor, seen in ((0.93, True), (1.07, False)):
+        line = (1 + 0.2 * np.cos(2 * np.pi * factor * finest * x)) / 1.2
+        grating = np.broadcast_to(line, (150, 1500)).astype(np.float32)
+        flat = np.full((60, 600), grating.mean(), dtype=np.float32)
+        found = consistency_map(MODEL, grating, flat)[20:40, 50:-50]
+        assert bool(found.max() > limit) is seen
+    assert finest_visible(MODEL, 0.5, 0.2) is None
