@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -46,6 +48,7 @@ def mtf(
     """Measure contrast against frequency on a resolution target or a slanted edge; several images in one plot."""
     from superres.io.atomic import require_own_places
     from superres.measuring import mtf as measuring
+    from superres.measuring import mtf_pages as pages
 
     require_own_places([page, csv], images)
     optics = _optics(na, condenser_na, wavelength_um)
@@ -53,10 +56,10 @@ def mtf(
     read = [_read(path, pixel_size_um) for path in images]
     if target == "edge":
         edges = [measuring.measure_edge_image(name, image.grey(), size, boxes) for name, image, size in read]
-        table, made = measuring.edge_csv(edges), measuring.edge_page(edges, optics)
+        table, made = measuring.edge_csv(edges), pages.edge_page(edges, optics)
     else:
         results = [measuring.measure_target_image(name, image.grey(), size, first_group) for name, image, size in read]
-        table, made = measuring.target_csv(results), measuring.target_page(results, optics, paper)
+        table, made = measuring.target_csv(results), pages.target_page(results, [optics] if optics else [], paper)
     print_page(made, page, table, csv)
 
 
@@ -75,6 +78,7 @@ def resolution(
     from superres.measuring import resolution as measuring
 
     require_own_places([page, csv], images)
+    optics = _optics(na, condenser_na, wavelength_um)
     read = [_with_size(path, pixel_size_um) for path in images]
     if exposures:
         if len(read) != 2:
@@ -83,7 +87,7 @@ def resolution(
         results = [measuring.measure_exposures(*read)]
     else:
         results = [measuring.measure_single(image) for image in read]
-    made = measuring.resolution_page(results, _optics(na, condenser_na, wavelength_um))
+    made = measuring.resolution_page(results, optics)
     print_page(made, page, measuring.resolution_csv(results), csv)
 
 
@@ -96,7 +100,7 @@ def evaluate(
 ) -> None:
     """Score weights on pairs: every evaluator, beside bicubic up-sampling."""
     from superres.catalog import Catalog
-    from superres.measuring.scoring import evaluation_page, load_pairs, score_weights
+    from superres.measuring.scoring import evaluated_page, load_pairs
 
     catalog = Catalog.discover()
     names = evaluator or ["ssim", "psnr", "difference-map", "consistency", "spectrum"]
@@ -104,8 +108,9 @@ def evaluate(
     engine = open_engine(weights, device)
     with console_events() as events:
         acquisition = load_pairs(where)
-        evaluation = score_weights(engine, acquisition, made_of, events)  # type: ignore[arg-type]
-    print_page(evaluation_page(f"{_name(weights)} on {', '.join(where)}", evaluation, acquisition), page)
+        title = f"{_name(weights)} on {', '.join(where)}"
+        made, _ = evaluated_page(title, engine, acquisition, made_of, events)  # type: ignore[arg-type]
+    print_page(made, page)
 
 
 def cross_tissue(
@@ -117,14 +122,33 @@ def cross_tissue(
     """Every network on every specimen, and two of them fed into each other (Fig. S9)."""
     from superres.measuring import scoring
 
-    names = [path.parent.name if path.stem == "weights" else path.stem for path in weights]
-    if len(set(names)) != len(names):
-        raise SuperresError(f"two weights files are called '{names[0]}'", hint="rename one of them, or its folder")
+    names = weights_names(weights)
     with console_events() as events:
         engines = {name: open_engine(path, device) for name, path in zip(names, weights, strict=True)}
         acquisition = scoring.load_pairs(where)
         found = scoring.cross_tissue(engines, acquisition, events)
     print_page(scoring.cross_tissue_page(found, acquisition), page)
+
+
+def weights_names(paths: Sequence[Path | None]) -> list[str]:
+    """A name for each: the file's stem (the folder's where that is 'weights'), with as many folders before it as tell
+    them apart.  None: the weights that come with superres.  Raises SuperresError for one file given twice."""
+    parts = []
+    for path in paths:
+        if path is None:
+            parts.append(("superres",))
+            continue
+        whole = path.resolve()
+        parts.append((*whole.parts[1:-1], *(() if whole.stem == "weights" and len(whole.parts) > 2 else (whole.stem,))))
+    for one, other in combinations(range(len(paths)), 2):
+        if parts[one] == parts[other]:
+            raise SuperresError(f"the weights '{paths[one]}' are given twice", hint="give every network once")
+    names = []
+    for number, each in enumerate(parts):
+        length = next(count for count in range(1, len(each) + 1)
+                      if all(other[-count:] != each[-count:] for place, other in enumerate(parts) if place != number))
+        names.append("/".join(each[-length:]))
+    return names
 
 
 def print_page(made: Page, page: Path | None, table: str = "", csv: Path | None = None) -> None:
@@ -157,12 +181,17 @@ def open_engine(weights: Path | None, device: str) -> Engine:
 
 
 def _name(weights: Path | None) -> str:
-    return "the weights of superres" if weights is None else str(weights)
+    return "The weights of superres" if weights is None else str(weights)
 
 
 def _optics(na: float | None, condenser_na: float, wavelength_um: float) -> Optics | None:
     from superres.optics import Optics
 
+    for option, value, highest in (("--na", na, 1.7), ("--condenser-na", condenser_na, 1.7),
+                                   ("--wavelength-um", wavelength_um, 3.0)):
+        if value is not None and not 0.0 < value <= highest:
+            raise SuperresError(f"{option} is {value:g}; expected above 0 and at most {highest:g}",
+                                hint="an aperture as printed on the objective, a wavelength such as 0.55 for green")
     return None if na is None else Optics(na, condenser_na, wavelength_um)
 
 
@@ -171,29 +200,51 @@ def _region(text: str | None) -> tuple[int, int, int, int] | None:
         return None
     try:
         top, left, height, width = (int(part) for part in text.split(","))
+        if min(top, left) < 0 or min(height, width) < 1:
+            raise ValueError("an empty region")
     except ValueError:
-        raise SuperresError(f"--region is '{text}'; expected top,left,height,width in pixels",
+        raise SuperresError(f"--region is '{text}'; expected top,left,height,width in pixels, sides of 1 and more",
                             hint="for example --region 100,200,150,120") from None
     return top, left, height, width
 
 
 def _read(path: Path, pixel_size_um: float | None) -> tuple[str, Image, float | None]:
     """(name, image, its pixel size, None where nobody knows it)."""
-    import numpy as np
-
-    from superres.image import Image
     from superres.io.header import square_pixel_size_um
     from superres.io.images import read_header, read_image
 
+    if pixel_size_um is not None and not pixel_size_um > 0:
+        raise SuperresError(f"--pixel-size-um is {pixel_size_um:g}; expected a positive number",
+                            hint="the distance of two pixels on the object, in µm")
     if path.suffix.lower() == ".npy":
-        try:
-            array = np.load(path, allow_pickle=False)
-        except (OSError, ValueError) as error:
-            raise ImageError(f"'{path}' cannot be read: {error}", hint="expected a NumPy array file") from error
-        array = np.asarray(array, dtype=np.float32)
-        return path.name, Image(array, pixel_size_um or 1.0, float(array.max()) or 1.0, path.name), pixel_size_um
+        return path.name, _read_array(path, pixel_size_um or 1.0), pixel_size_um
     size = pixel_size_um if pixel_size_um is not None else square_pixel_size_um(read_header(path), path.name)
     return path.name, read_image(path, size if size is not None else 1.0), size
+
+
+def _read_array(path: Path, pixel_size_um: float) -> Image:
+    """A NumPy array of intensities, whose largest value means white."""
+    import numpy as np
+
+    from superres.image import Image
+
+    try:
+        array = np.load(path, allow_pickle=False)
+    except FileNotFoundError:
+        raise ImageError(f"no such file: '{path}'", hint="check the path and its spelling") from None
+    except (OSError, ValueError, EOFError) as error:
+        raise ImageError(f"'{path}' cannot be read: {error}", hint="expected a NumPy array file") from error
+    if not isinstance(array, np.ndarray) or array.dtype.kind not in "uifb":
+        raise ImageError(f"'{path.name}' holds {getattr(array, 'dtype', 'several arrays')}; expected one array of "
+                         "numbers", hint="save the intensities with numpy.save")
+    if array.size == 0:
+        raise ImageError(f"'{path.name}' is empty: shape {array.shape}", hint="give an image with pixels in it")
+    array = np.asarray(array, dtype=np.float32)
+    if np.isfinite(array).all() and not (array.min() >= 0 and array.max() > 0):
+        raise ImageError(f"'{path.name}' holds values from {array.min():g} to {array.max():g}; expected intensities "
+                         "of 0 and more, not all 0", hint="add the camera's offset, or give the image before it was "
+                         "subtracted")
+    return Image(array, pixel_size_um, float(array.max()), path.name)
 
 
 def _with_size(path: Path, pixel_size_um: float | None) -> Image:

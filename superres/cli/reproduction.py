@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from superres.cli.measuring import Device, open_engine, print_page
+from superres.cli.measuring import Device, open_engine, print_page, weights_names
 from superres.cli.shared import console_events
 from superres.errors import SuperresError
 
@@ -44,14 +44,9 @@ def reproduce(
     if not all(part.strip().isdigit() and int(part) > 0 for part in sides.split(",")):
         raise SuperresError(f"--sides is '{sides}'; expected numbers of pixels", hint="such as --sides 160,818,2048")
     with console_events() as events:
-        engines = {_label(path): open_engine(path, device) for path in files}
+        engines = {name: open_engine(path, device) for name, path in zip(weights_names(files), files, strict=True)}
         subject = Subject(engines, load_pairs(where or ["builtin:ihc"]), run, tuple(int(p) for p in sides.split(",")))
         made = run_item(table or f"figure-{figure}", subject, events)  # type: ignore[arg-type]
     name = f"table-{table}" if table else f"figure-{figure}"
     print_page(made, page or Path(f"reproduce-{name}.html"))
 
-
-def _label(path: Path | None) -> str:
-    if path is None:
-        return "superres"
-    return path.parent.name if path.stem == "weights" else path.stem

@@ -6,7 +6,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Literal, get_args
+from typing import Literal
 
 import numpy as np
 
@@ -19,8 +19,9 @@ from superres.errors import SourceError
 from superres.events import Events
 from superres.measuring import paper, virtual_target
 from superres.measuring.drift import drift_page, measure_passes
-from superres.measuring.mtf import measure_target_image, target_page, target_table
-from superres.measuring.scoring import cases_of, cross_tissue, cross_tissue_page, evaluation_page, score_weights
+from superres.measuring.mtf import measure_target_image
+from superres.measuring.mtf_pages import target_page, target_table
+from superres.measuring.scoring import cases_of, cross_tissue, cross_tissue_page, evaluated_page
 from superres.optics import Optics
 from superres.optics.usaf.target import Element
 from superres.report.data import TrainingView
@@ -29,7 +30,6 @@ from superres.report.pages import Page, Section, Table
 from superres.training.history import read_history
 
 Item = Literal["S1", "S2", "S3", "S4", "figure-S4", "figure-S6", "figure-S7", "figure-S9"]
-ITEMS: tuple[Item, ...] = get_args(Item)
 
 OTHER_DATA = ("Ours and the paper's numbers are not comparable as they stand: the paper photographed lung and breast "
               "sections with two real objectives; ours are what the lines below say.")
@@ -69,7 +69,8 @@ def reproduce(item: Item, subject: Subject, events: Events) -> Page:
 
 
 def _s1(subject: Subject, events: Events) -> Page:
-    found = score_weights(subject.engine, subject.acquisition, [SsimEvaluator(), PsnrEvaluator()], events)
+    made_of = [SsimEvaluator(), PsnrEvaluator()]
+    page, found = evaluated_page("structural similarity", subject.engine, subject.acquisition, made_of, events)
     rows = [["paper", row.tissue, f"{row.images} of {row.side_px}²", f"{row.bicubic:.3f}", f"{row.network:.3f}",
              f"{row.network - row.bicubic:+.3f}"] for row in paper.TABLE_S1]
     for specimen, scores in found.by_specimen.items():
@@ -77,7 +78,6 @@ def _s1(subject: Subject, events: Events) -> Page:
         beside = score.baseline or 0.0
         rows.append([subject.name, specimen, str(score.n), f"{beside:.3f}", f"{score.value:.3f}",
                      f"{score.value - beside:+.3f}"])
-    page = evaluation_page("structural similarity", found, subject.acquisition)
     table = Table(["whose", "tissue", "images", "bicubic", "network", "gain"], rows, words=3)
     return _page(subject, page, Section("SSIM, paper and ours", table=table))
 
@@ -91,12 +91,18 @@ def _s2(subject: Subject, events: Events) -> Page:
     settings = facts.get("settings", {})
     epochs = f"{rows_of_history[-1].epoch:.4g}" if rows_of_history else "–"
     hours = f"{rows_of_history[-1].seconds / 3600:.2f} h" if rows_of_history else "not in the weights"
-    rows.append([subject.name, ", ".join(facts.get("specimens", ["not stated"])),
-                 f"{facts.get('patches', '–')} of {settings.get('patch_px', '–')}²", epochs, hours,
-                 f"{facts.get('steps', '–')} steps of {settings.get('batch_size', '–')}"])
+    trained_on = facts.get("specimens", [])
+    shown = f"{len(trained_on)} specimens" if len(trained_on) > 3 else ", ".join(trained_on) or "not stated"
+    rows.append([subject.name, shown, f"{_counted(facts.get('patches'))} of {settings.get('patch_px', '–')}²", epochs,
+                 hours, f"{_counted(facts.get('steps'))} steps of {settings.get('batch_size', '–')}"])
     table = Table(["whose", "trained on", "patches", "epochs", "time", "hardware or steps"], rows, words=2)
-    headline = f"{subject.name}: {facts.get('steps', '?')} steps; the paper's lung network took 93,870."
-    return _page(subject, Page("training", headline, []), Section("Training, paper and ours", table=table))
+    headline = f"{subject.name}: {_counted(facts.get('steps'))} steps; the paper's lung network took 93,870."
+    said = [f"{subject.name} was trained on {', '.join(trained_on)}."] if len(trained_on) > 3 else []
+    return _page(subject, Page("training", headline, []), Section("Training, paper and ours", said, table=table))
+
+
+def _counted(number: int | None) -> str:
+    return "–" if number is None else f"{number:,}"
 
 
 def _s3(subject: Subject, events: Events) -> Page:
@@ -131,14 +137,14 @@ def _s4(subject: Subject, events: Events) -> Page:
     fine = subject.engine.weights.fine or Optics(1.4, refractive_index=1.515, magnification=100.0)
     images = virtual_target.images(subject.engine, coarse, fine, events)
     results = [measure_target_image(name, grey, pixel) for name, (grey, pixel) in images.items()]
-    page = target_page(results, coarse)
+    page = target_page(results, [coarse, fine])
     ours = target_table(results)
     known = {Element.at(48 + number).label: row[1:] for number, row in enumerate(paper.TABLE_S4)}  # from group 8 on
     rows = [[*row, *(f"{value:.3f}" for value in known[row[0]])] if row[0] in known else [*row, "–", "–"]
             for row in ours.rows]
     page = replace(page, title="contrast of a resolution target",
                    sections=[each for each in page.sections if each.title != "By element"])
-    table = Table([*ours.head, "paper, 100×/1.4NA", "paper, output"], rows)
+    table = Table([*ours.head, "paper, 100×/1.4NA", "paper, output"], rows, legend=ours.legend)
     return _page(subject, page, Section("Contrast, paper and ours", [
         "The paper fed the 100× image of the target to the network, with an air gap before the target that left an "
         "effective aperture of 1.0; we feed the 40× image and have no gap. The network never saw bars in training."],
@@ -170,8 +176,9 @@ def _figure_s6(subject: Subject, events: Events) -> Page:
 
 
 def _figure_s7(subject: Subject, events: Events) -> Page:
-    found = score_weights(subject.engine, subject.acquisition, [DifferenceMapEvaluator()], events)
-    return _page(subject, evaluation_page("difference maps, 0–100 %", found, subject.acquisition))
+    made_of = [DifferenceMapEvaluator()]
+    page, _ = evaluated_page("difference maps, 0–100 %", subject.engine, subject.acquisition, made_of, events)
+    return _page(subject, page)
 
 
 def _figure_s9(subject: Subject, events: Events) -> Page:
@@ -187,8 +194,7 @@ def _page(subject: Subject, page: Page, first: Section | None = None) -> Page:
     differs = [OTHER_DATA, subject.acquisition.simulated or "Images of your own.",
                f"Network: {subject.engine.describe()}."]
     trained = subject.engine.weights.provenance.get("simulated")
-    if trained:
-        differs.append(f"Its training: {trained}")
+    differs += [f"Its training: {trained}"] if trained else []
     sections: Sequence[Section] = ([first] if first else []) + list(page.sections)
     return Page(page.title, page.headline, [*sections, Section("What differs in data and hardware", differs)],
                 subtitle="superres reproduce")

@@ -13,7 +13,8 @@ import numpy as np
 from superres.builtin.evaluators.frc import input_correlation
 from superres.errors import ImageError
 from superres.image import Image
-from superres.measuring.mtf import COLOURS
+from superres.io.header import RATIO_TOLERANCE
+from superres.measuring.mtf_pages import COLOURS
 from superres.optics import Optics
 from superres.optics.spectrum import (
     RadialSpectrum,
@@ -22,6 +23,7 @@ from superres.optics.spectrum import (
     noise_floor,
     radial_spectrum,
     why_not_camera_noise,
+    why_nothing_in_common,
 )
 from superres.report.figures import GREY, INK, plot_axes, svg_of
 from superres.report.pages import Page, Section, Table
@@ -69,7 +71,11 @@ def measure_single(image: Image) -> ResolutionResult:
 
 
 def measure_exposures(first: Image, second: Image) -> ResolutionResult:
-    """Two exposures of one field.  Raises ImageError for different sizes or the very same pixels."""
+    """Two exposures of one field.  Raises ImageError for different sizes or pixel sizes, or the very same pixels."""
+    if abs(first.pixel_size_um / second.pixel_size_um - 1) > RATIO_TOLERANCE:
+        raise ImageError(f"the pixel size of '{first.name}' is {first.pixel_size_um:g} µm, that of '{second.name}' "
+                         f"{second.pixel_size_um:g} µm; expected two exposures of one camera and objective",
+                         hint="give two frames of one setting, or --pixel-size-um where a file is wrong")
     if first.pixels.shape == second.pixels.shape and np.array_equal(first.pixels, second.pixels):
         raise ImageError(f"'{first.name}' and '{second.name}' hold the same pixels; expected two exposures",
                          hint="take two pictures of the same field; their noise must differ")
@@ -81,7 +87,12 @@ def measure_exposures(first: Image, second: Image) -> ResolutionResult:
         if reason:
             return ResolutionResult(name, first.pixel_size_um, spectrum, None, f"'{image.name}': {reason}")
     a, b = (each.unit()[:, :, 1] if each.channels == 3 else each.unit() for each in (first, second))
-    return ResolutionResult(name, first.pixel_size_um, spectrum, fourier_ring_correlation(a, b))
+    correlation = fourier_ring_correlation(a, b)
+    reason = why_nothing_in_common(correlation)
+    if reason:
+        return ResolutionResult(name, first.pixel_size_um, spectrum, None, "they do not show one field in one place, "
+                                f"or nothing but noise: {reason}")
+    return ResolutionResult(name, first.pixel_size_um, spectrum, correlation)
 
 
 def resolution_csv(results: Sequence[ResolutionResult]) -> str:
@@ -102,7 +113,7 @@ def resolution_csv(results: Sequence[ResolutionResult]) -> str:
 def resolution_page(results: Sequence[ResolutionResult], optics: Optics | None) -> Page:
     measured = [result for result in results if result.correlation is not None]
     rows = [[result.name, f"{result.pixel_size_um:.4g}", *_limits(result)] for result in results]
-    refused = [f"{result.name} is refused: {result.refused}" for result in results if result.correlation is None]
+    refused = [f"{result.name} is refused: {result.refused}." for result in results if result.correlation is None]
     sections = [Section("Numbers", [AT_MOST], warnings=refused, table=Table(
         ["image", "pixel (µm)", "period at 1/7 (µm)", "at ½ bit", "at 1/2"], rows))]
     if measured:
@@ -172,8 +183,9 @@ def spectrum_curves(results: Sequence[ResolutionResult], *optics: Optics | None,
 def _cutoffs(axes: Any, optics: Sequence[Optics]) -> None:
     for each in optics:
         axes.axvline(each.cutoff_cycles_per_um, color=INK, linewidth=0.9, linestyle=(0, (1, 3)))
-        axes.text(each.cutoff_cycles_per_um, 0.98, f"cut-off {each.label} ", fontsize=8, color=INK, rotation=90,
-                  va="top", ha="right", transform=axes.get_xaxis_transform())
+        axes.annotate(f"cut-off {each.label}", (each.cutoff_cycles_per_um, 0.98), (-4, 0), fontsize=8, color=INK,
+                      rotation=90, va="top", ha="right", xycoords=axes.get_xaxis_transform(),
+                      textcoords="offset points")
 
 
 def _headline(results: Sequence[ResolutionResult]) -> str:
@@ -182,7 +194,8 @@ def _headline(results: Sequence[ResolutionResult]) -> str:
         if result.limit_um:
             parts.append(f"{result.name}: noise-limited resolution {result.limit_um:.3f} µm")
         elif result.correlation is None:
-            parts.append(f"{result.name}: no ring correlation, see below")
+            parts.append(f"{result.name}: no resolution: {result.refused}")
         else:
-            parts.append(f"{result.name}: noise lets everything through that could be tested")
+            finest = result.pixel_size_um / float(result.correlation.frequency[-1])
+            parts.append(f"{result.name}: noise-limited resolution below {finest:.3f} µm, the finest that was tested")
     return "; ".join(parts) + "."

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from pathlib import Path
+from typing import get_args
 
 import numpy as np
 
@@ -19,6 +20,7 @@ from superres.builtin.sources.simulate import SimulateSource
 from superres.engine import Engine
 from superres.errors import SourceError
 from superres.events import Events, Progress
+from superres.guard import Subject, judge
 from superres.image import Array, FloatArray, Image, from_unit
 from superres.io.images import IMAGE_SUFFIXES
 from superres.measuring.drift import brought_back
@@ -77,6 +79,17 @@ def cases_of(engine: Engine, pairs: Sequence[Pair], coarse: Optics | None, event
         yield Case(pair.name, pair.specimen, pair.coarse, prediction, beside, truth, pair.fine.pixel_size_um, coarse)
 
 
+def doubts(engine: Engine, acquisition: Acquisition, subjects: Sequence[Subject] = get_args(Subject)) -> list[str]:
+    """What about the coarse images does not fit the weights: a sentence for each of these subjects, or none."""
+    found: dict[Subject, list[tuple[str, str]]] = {}
+    for pair in acquisition.pairs:
+        for finding in judge(pair.coarse, engine.weights):
+            found.setdefault(finding.subject, []).append((pair.name, finding.text))
+    count = len(acquisition.pairs)
+    return [f"{subject[0].upper()}{subject[1:]}: {len(some)} of {count} {'image' if count == 1 else 'images'} may not "
+            f"fit these weights. {some[0][0]}: {some[0][1]}." for subject, some in found.items() if subject in subjects]
+
+
 def super_resolved(engine: Engine, unit: FloatArray) -> FloatArray:
     """(H, W, 3) float32 in units of white → the engine's output, not clamped."""
     return np.asarray(engine(unit), dtype=np.float32)
@@ -96,7 +109,14 @@ def score_weights(engine: Engine, acquisition: Acquisition, evaluators: Sequence
                     total=len(acquisition.pairs))
 
 
-def evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisition) -> Page:
+def evaluated_page(title: str, engine: Engine, acquisition: Acquisition, evaluators: Sequence[Evaluator],
+                   events: Events) -> tuple[Page, Evaluation]:
+    """The scores of some weights as a page, with what about the images does not fit them, and as numbers."""
+    found = score_weights(engine, acquisition, evaluators, events)
+    return _evaluation_page(title, found, acquisition, doubts(engine, acquisition)), found
+
+
+def _evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisition, doubted: Sequence[str]) -> Page:
     names = [score.name for score in evaluation.summary]
     rows = [[score.name, f"{score.value:.4g} {score.unit}".strip(),
              "–" if score.baseline is None else f"{score.baseline:.4g} {score.unit}".strip(),
@@ -105,17 +125,25 @@ def evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisition
     sections = [Section("Scores", ["Means over specimens; bicubic up-sampling of the same pixels beside every number; "
                                    "nothing is fitted to the truth."],
                         table=Table(["score", "network", "bicubic", "difference", "better", "fields"], rows),
-                        warnings=[acquisition.simulated] if acquisition.simulated else []),
-                Section("By field", table=_field_table(evaluation.images, names)),
+                        warnings=[*doubted, *([acquisition.simulated] if acquisition.simulated else [])]),
+                Section("By field", ["In brackets: bicubic."], table=_field_table(evaluation.images, names)),
                 *([Section("Notes", evaluation.notes)] if evaluation.notes else [])]
-    sections += [Section(f"{field.name}: {field.place}", [f"Shown: {field.window}."], pictures=[
-        *(Picture(layer.title, "", _enlarged(layer.pixels) if layer.pixelated else layer.pixels)
-          for layer in field.layers), *field.pictures])
-        for field in evaluation.fields[:4]]
+    for field in evaluation.fields[:4]:
+        layers = [Picture(layer.title, "", _enlarged(layer.pixels) if layer.pixelated else layer.pixels)
+                  for layer in field.layers]
+        sections.append(Section(f"{field.name}: {field.place}", [f"Shown: {field.window}."], pictures=layers,
+                                side_by_side=True))
+        if field.pictures:
+            sections.append(Section(f"{field.name}: maps and curves", pictures=field.pictures))
     first = evaluation.summary[0] if evaluation.summary else None
     headline = "Nothing could be scored." if first is None else (
         f"{first.name} {first.value:.3f}" + (f", bicubic {first.baseline:.3f}" if first.baseline is not None else ""))
-    return Page(title, headline + ".", sections)
+    return Page(title, headline + "." + _caution(doubted), sections)
+
+
+def _caution(doubted: Sequence[str]) -> str:
+    subjects = ", ".join(text.split(":")[0].lower() for text in doubted)
+    return f" Images may not fit the weights: {subjects}." if doubted else ""
 
 
 def _enlarged(pixels: Array) -> Array:
@@ -134,13 +162,14 @@ def _field_table(images: Sequence[ImageScores], names: Sequence[str]) -> Table:
             beside = "" if score is None or score.baseline is None else f" ({score.baseline:.3g})"
             cells.append("–" if score is None else f"{score.value:.3g}{beside}")
         rows.append([image.name, image.specimen, *cells])
-    return Table(["field", "specimen", *(f"{name} (bicubic)" for name in names)], rows, words=2)
+    return Table(["field", "specimen", *names], rows, words=2, wraps=True)
 
 
 @dataclass(frozen=True, eq=False)
 class CrossTissue:
     """ssim: (weights, specimen) → network, bicubic: specimen → value.  chains: (first, second weights) → mean SSIM of
-    the second network's output, brought back to the truth's grid, over specimens.  pictures: one row a specimen."""
+    the second network's output, brought back to the truth's grid, over specimens.  pictures: one row a specimen.
+    doubted: pixel sizes that do not fit a network; of stains the table itself tells."""
 
     weights: tuple[str, ...]
     specimens: tuple[str, ...]
@@ -148,6 +177,7 @@ class CrossTissue:
     bicubic: Mapping[str, float]
     chains: Mapping[tuple[str, str], float]
     pictures: tuple[Picture, ...]
+    doubted: tuple[str, ...] = ()
 
 
 def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events: Events) -> CrossTissue:
@@ -184,7 +214,9 @@ def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events
         shown = [("bicubic", bicubic(middle.coarse.rgb(), next(iter(engines.values())).geometry.scale)), *shown,
                  ("truth", middle.fine.rgb())]
         pictures += [Picture(f"{specimens[number]}: {label}", "", to_uint8(image)) for label, image in shown]
-    return CrossTissue(tuple(engines), specimens, ssim, beside, chains, (*pictures, *chained))
+    doubted = [f"{text} Network: {name}." for name, engine in engines.items()
+               for text in doubts(engine, acquisition, ("pixel size",))]
+    return CrossTissue(tuple(engines), specimens, ssim, beside, chains, (*pictures, *chained), tuple(doubted))
 
 
 def cross_tissue_page(found: CrossTissue, acquisition: Acquisition) -> Page:
@@ -196,12 +228,13 @@ def cross_tissue_page(found: CrossTissue, acquisition: Acquisition) -> Page:
     worst = min((found.ssim[name, specimen] - found.bicubic[specimen], name, specimen) for name in found.weights
                 for specimen in found.specimens)
     return Page(
-        "Networks on other tissues", f"Least gain over bicubic: {worst[0]:+.3f} SSIM, {worst[1]} on {worst[2]}.",
+        "Networks on other tissues", f"Least gain over bicubic: {worst[0]:+.3f} SSIM, {worst[1]} on {worst[2]}."
+        + _caution(found.doubted[:1]),
         subtitle="Fig. S9 of the paper", sections=[
             Section("SSIM, weights × specimens", ["In brackets: above bicubic. A network that was trained on another "
                                                   "tissue or stain may still gain; less than on its own is the rule."],
                     table=Table(["weights", *found.specimens], rows),
-                    warnings=[acquisition.simulated] if acquisition.simulated else []),
+                    warnings=[*found.doubted, *([acquisition.simulated] if acquisition.simulated else [])]),
             Section("One network after another", [
                 f"SSIM against the fine image after both (rows first, columns second), the {CHAIN_PX} px in the middle "
                 "of a field; the second output is brought back by the network's scale. On the diagonal: self-feeding."],

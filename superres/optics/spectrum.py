@@ -22,6 +22,9 @@ SUCCESSIVE_RINGS = 3
 
 LEAST_SIDE_PX = 64
 
+LOW_RINGS, LEAST_CORRELATION = 8, 0.35
+"""The coarsest rings of two halves that show one object agree: tissue 0.97 and more, pure noise 0.00 ± 0.10."""
+
 
 @dataclass(frozen=True, eq=False)
 class RadialSpectrum:
@@ -171,6 +174,17 @@ def why_not_camera_noise(plane: Plane, step: float = 0.0) -> str:
         return ("it holds no noise beyond the rounding of its levels: it was denoised, or made by a network or a "
                 "simulator")
     return ""
+
+
+def why_nothing_in_common(correlation: RingCorrelation) -> str:
+    """Why two images, or the halves of one, tell no resolution: their coarsest structure does not agree; or ""."""
+    rings = slice(0, LOW_RINGS)
+    agreement = float(np.average(correlation.correlation[rings], weights=correlation.coefficients[rings]))
+    if agreement >= LEAST_CORRELATION:
+        return ""
+    coarsest = 1 / float(correlation.frequency[rings][-1])
+    return (f"even structure coarser than {coarsest:.0f} px does not agree (correlation {agreement:.2f}, expected at "
+            f"least {LEAST_CORRELATION:g})")
 
 
 def _correlate(a: npt.NDArray[np.complexfloating], b: npt.NDArray[np.complexfloating], shape: Sequence[int],

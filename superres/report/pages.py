@@ -18,11 +18,14 @@ from superres.report.builder import TEMPLATES
 @dataclass(frozen=True)
 class Table:
     """head: names of the columns.  rows: cells as text.  words: how many columns from the left hold words, not
-    numbers."""
+    numbers.  legend: what a mark in the cells means, "" where there is none.  wraps: a wide table, whose heads and
+    cells may take two lines on a page."""
 
     head: Sequence[str]
     rows: Sequence[Sequence[str]]
     words: int = 1
+    legend: str = ""
+    wraps: bool = False
 
     def as_text(self) -> Iterator[str]:
         """Lines for a terminal: columns of one width, words to the left, numbers to the right."""
@@ -32,6 +35,8 @@ class Table:
             cells = (cell.ljust(width) if column < self.words else cell.rjust(width)
                      for column, (cell, width) in enumerate(zip(line, widths, strict=True)))
             yield "  ".join(cells).rstrip()
+        if self.legend:
+            yield self.legend
 
 
 @dataclass(frozen=True, eq=False)

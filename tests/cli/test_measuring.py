@@ -3,11 +3,14 @@
 import re
 from dataclasses import replace
 from fractions import Fraction
+from pathlib import Path
 
 import cv2
 import numpy as np
+import PIL.Image
 import pytest
 
+from superres.errors import SuperresError
 from superres.image import Image
 from superres.io.images import read_image, write_image
 from superres.io.weights import read_weights, write_weights
@@ -61,6 +64,18 @@ def test_no_side_output_takes_the_place_of_an_image(superres, target_file, tmp_p
     assert target_file.read_bytes() == content and not (tmp_path / "out.tif").exists()
 
 
+def test_mtf_warns_where_the_target_contradicts_the_files_pixel_size(superres, target_file, tmp_path):
+    told = 3.90625 / 12
+    for factor in (1.3, 4.0):  # by its bars; by its numerals, which are two groups off
+        outcome = superres("mtf", target_file, "--pixel-size-um", told * factor, "--page", tmp_path / "p.html")
+        assert outcome.status == 0, outcome.err
+        assert f"stated as {told * factor:.4g} µm" in outcome.err and "one of them is wrong" in outcome.err
+        assert "Contradicted pixel size: target.tif." in outcome.out.splitlines()[0]
+        assert float(re.search(r"its target says ([\d.]+) µm", outcome.err)[1]) == pytest.approx(told, rel=0.03)
+    agreeing = superres("mtf", target_file)
+    assert "note:" not in agreeing.err and "Contradicted" not in agreeing.out
+
+
 def test_the_papers_table_s4_is_whole():
     from superres.measuring.paper import TABLE_S4
 
@@ -95,6 +110,17 @@ def test_mtf_of_an_edge(superres, tmp_path):
     (("resolution", "blank.png"), "states no pixel size"),
     (("resolution", "blank.png", "--exposures", "--pixel-size-um", "0.1"), "expected two"),
     (("mtf", "blank.png", "--target", "edge", "--region", "1,2"), "expected top,left,height,width"),
+    (("mtf", "blank.png", "--target", "edge", "--region", "0,0,0,0"), "expected top,left,height,width"),
+    (("mtf", "blank.png", "--na", "0"), "--na is 0; expected above 0"),
+    (("mtf", "blank.png", "--na", "-1"), "--na is -1; expected above 0"),
+    (("mtf", "blank.png", "--na", "0.9", "--condenser-na", "nan"), "--condenser-na is nan; expected above 0"),
+    (("resolution", "blank.png", "--wavelength-um", "0"), "--wavelength-um is 0; expected above 0"),
+    (("resolution", "blank.png", "--pixel-size-um", "0"), "--pixel-size-um is 0; expected a positive number"),
+    (("mtf", "empty.npy"), "'empty.npy' is empty"),
+    (("mtf", "negative.npy"), "holds values from -3 to 1; expected intensities of 0 and more"),
+    (("mtf", "text.npy"), "cannot be read"),
+    (("mtf", "words.npy"), "expected one array of numbers"),
+    (("mtf", "none.npy"), "no such file"),
     (("reproduce",), "name either a table or a figure"),
     (("reproduce", "--table", "S1", "--figure", "S6"), "name either a table or a figure"),
     (("reproduce", "--figure", "S4", "--run", "nowhere"), "is no finished run"),
@@ -102,6 +128,10 @@ def test_mtf_of_an_edge(superres, tmp_path):
 ])
 def test_wrong_use_says_what_to_do(superres, tmp_path, monkeypatch, project_root, words, error):
     cv2.imwrite(str(tmp_path / "blank.png"), np.full((90, 90, 3), 200, dtype=np.uint8))
+    np.save(tmp_path / "empty.npy", np.zeros((0, 4)))
+    np.save(tmp_path / "negative.npy", np.array([[1.0, -3.0]]))
+    np.save(tmp_path / "words.npy", np.array([["black", "white"]]))
+    (tmp_path / "text.npy").write_text("no array")
     monkeypatch.chdir(tmp_path)
     words = [project_root / word if word == WEIGHTS else word for word in words]
     outcome = superres(*words)
@@ -125,6 +155,26 @@ def test_resolution_measures_camera_frames_and_refuses_resampled_ones(superres, 
     write_image(tmp_path / "up.tif", Image(enlarged, 0.074, 65535.0))
     refused = superres("resolution", tmp_path / "up.tif")
     assert refused.status == 0 and "refused" in refused.out and "no white noise" in refused.err
+
+
+def test_resolution_of_noise_alone_or_of_two_fields_is_refused(superres, tmp_path, rng):
+    def grain():
+        radius = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.fftfreq(256)[None])
+        field = np.fft.ifft2(np.fft.fft2(rng.normal(0, 1, (256, 256))) * (radius < 0.2)).real
+        return 0.5 + 0.1 * field / field.std() + rng.normal(0, 0.01, (256, 256))
+
+    frames = {"noise.tif": 0.5 + rng.normal(0, 0.01, (256, 256)), "one.tif": grain(), "two.tif": grain()}
+    for name, frame in frames.items():
+        write_image(tmp_path / name, Image(np.rint(65535 * np.clip(frame, 0, 1)).astype(np.uint16), 0.185, 65535.0))
+    alone = superres("resolution", tmp_path / "noise.tif", "--page", tmp_path / "r.html")
+    assert alone.status == 0 and "no resolution: there is nothing but noise in it" in alone.out
+    assert "refused" in alone.out.splitlines()[-1] and not re.search(r"0\.\d+ µm", alone.out)
+    check_page(tmp_path / "r.html")
+    unrelated = superres("resolution", tmp_path / "one.tif", tmp_path / "two.tif", "--exposures")
+    assert "no resolution: they do not show one field in one place" in unrelated.out
+    write_image(tmp_path / "two.tif", Image(read_image(tmp_path / "one.tif").pixels // 2, 0.2, 65535.0))
+    other = superres("resolution", tmp_path / "one.tif", tmp_path / "two.tif", "--exposures")
+    assert other.status == 2 and "0.185 µm, that of 'two.tif' 0.2 µm" in other.err
 
 
 @pytest.fixture
@@ -153,14 +203,24 @@ def test_upscale_warns_refuses_and_draws(superres, stained_file, network, tmp_pa
                       "--passes", "2", "--drift-report", tmp_path / "drift.html")
     assert warned.status == 0, warned.err
     assert "may not fit these weights: its pixel size is 0.2775 µm" in warned.err
-    assert "the stain cannot be judged" in warned.err and "consistency of 'field.tif'" in warned.err
-    assert "a blank map there is no evidence" in check_page(tmp_path / "map.html")
+    assert "the stain cannot be judged" in warned.err and "Consistency of 'field.tif'" in warned.err
+    assert "written: " in warned.err and warned.err.count(str(tmp_path / "map.html")) == 1
+    assert warned.err.count(f"written: {tmp_path / 'drift.html'}") == 1
+    told = check_page(tmp_path / "map.html")
+    assert "What this map can and cannot show" in told and "never confirm" in told
+    assert "a blank map there is no evidence" in told and ".." not in re.sub(r"base64,[^\"]*", "", told)
     assert "after pass 2" in check_page(tmp_path / "drift.html")
     (tmp_path / "out.tif").unlink()
     refused = superres(*words, "--pixel-size-um", "0.2775", "--strict")
     assert refused.status == 2 and "does not fit these weights" in refused.err and not (tmp_path / "out.tif").exists()
-    early = superres(*words, "--consistency-map", tmp_path / "map.jpg")
-    assert early.status == 2 and "expected .html" in early.err and not (tmp_path / "out.tif").exists()
+    for option, name, error in (("--consistency-map", "map.jpg", "expected .html"),
+                                ("--drift-report", "drift.png", "expected a page"),
+                                ("--drift-report", ".", "is a folder")):
+        early = superres(*words, option, tmp_path / name)
+        assert early.status == 2 and error in early.err and not (tmp_path / "out.tif").exists()
+        assert "upscale:" not in early.err, "said before anything is loaded"
+    lost = superres("upscale", tmp_path / "lost.tif", *words[2:])
+    assert lost.status == 2 and lost.err.startswith("error: no such file")
 
 
 def test_weights_without_objectives_allow_no_map_and_say_so_before_the_work(superres, stained_file, weights_file,
@@ -175,10 +235,34 @@ def test_the_map_as_numbers_lies_on_the_inputs_grid(superres, stained_file, netw
     outcome = superres("upscale", stained_file, tmp_path / "out.tif", "--weights", network, "--consistency-map",
                        tmp_path / "map.tif")
     assert outcome.status == 0, outcome.err
+    assert "a blank map there is no evidence" in outcome.err and f"written: {tmp_path / 'map.tif'}" in outcome.err
     given, found = read_image(stained_file), read_image(tmp_path / "map.tif", white_level=100.0)
     assert found.shape_px == given.shape_px and found.pixels.dtype == np.float32
     assert found.pixel_size_um == pytest.approx(given.pixel_size_um)
     assert found.pixels.mean() > 5  # an untrained network does not draw the section
+
+
+def test_upscale_says_what_of_a_file_it_leaves_behind(superres, network, tmp_path, rng):
+    pixels = rng.integers(0, 256, (20, 24, 4)).astype(np.uint8)
+    PIL.Image.fromarray(pixels).save(tmp_path / "alpha.png")
+    PIL.Image.fromarray(pixels).save(tmp_path / "alpha.tif")
+    exif = PIL.Image.Exif()
+    exif[0x0112] = 6
+    PIL.Image.fromarray(pixels[..., :3]).save(tmp_path / "turned.jpg", exif=exif)
+    PIL.Image.fromarray(pixels[..., :3]).save(tmp_path / "plain.png")
+    for name, words in (("alpha.png", "an alpha channel"), ("alpha.tif", "an alpha channel"),
+                        ("turned.jpg", "orientation 6"), ("plain.png", "")):
+        outcome = superres("upscale", tmp_path / name, tmp_path / "out.tif", "--weights", network)
+        assert outcome.status == 0, outcome.err
+        assert (f"'{name}' has {words}" in outcome.err) == bool(words)
+
+
+def test_drift_of_an_image_too_small_for_a_spectrum(superres, network, tmp_path, rng):
+    write_image(tmp_path / "tiny.png", Image(rng.integers(0, 256, (9, 24, 3)).astype(np.uint8), 0.185))
+    outcome = superres("upscale", tmp_path / "tiny.png", tmp_path / "out.tif", "--weights", network,
+                       "--drift-report", tmp_path / "d.html")
+    assert outcome.status == 0, outcome.err
+    assert "2.5× in all" in check_page(tmp_path / "d.html")
 
 
 def test_evaluate_scores_a_folder_of_pairs(superres, stained_file, network, tmp_path):
@@ -187,26 +271,44 @@ def test_evaluate_scores_a_folder_of_pairs(superres, stained_file, network, tmp_
                          for word in ("--evaluator", name)))
     assert outcome.status == 0, outcome.err
     assert re.search(r"^ssim ", outcome.out, flags=re.MULTILINE) and "consistency-p99" in outcome.out
+    assert "Images may not fit the weights: unjudged" in outcome.out.splitlines()[0]
+    assert "1 of 1 image may not fit these weights. ihc-field" in outcome.err
     assert "spectrum-added" in outcome.out and "no USAF-1951 target" in check_page(tmp_path / "e.html")
 
 
 @pytest.mark.parametrize("item", [
     ("--table", "S1"), ("--table", "S2"),
     *(pytest.param(("--" + kind, name), marks=pytest.mark.slow)
-      for kind, name in (("table", "S3"), ("figure", "S6"), ("figure", "S7"), ("figure", "S9")))
+      for kind, name in (("table", "S3"), ("table", "S4"), ("figure", "S6"), ("figure", "S7"), ("figure", "S9")))
 ], ids=" ".join)
 def test_reproduce_prints_the_papers_numbers_beside_ours(superres, stained_file, network, tmp_path, item):
     weights = ["--weights", network]
     if item[1] == "S9":
-        write_weights(tmp_path / "second.safetensors", read_weights(network))
-        weights += ["--weights", tmp_path / "second.safetensors"]
+        write_weights(tmp_path / "second" / "weights.safetensors", read_weights(network))
+        weights += ["--weights", tmp_path / "second" / "weights.safetensors"]
     outcome = superres("reproduce", tmp_path, *item, *weights, "--sides", "64", "--page", tmp_path / "p.html")
     assert outcome.status == 0, outcome.err
-    expected = {"S1": "0.796", "S2": "51,008", "S3": "64 × 64", "S6": "1500 × 1500", "S7": "difference-mean",
+    expected = {"S1": "0.796", "S2": "51,008", "S3": "64 × 64",
+                "S4": "sine MTF, 100×/1.4NA", "S6": "1500 × 1500", "S7": "difference-mean",
                 "S9": "bicubic"}
     text = check_page(tmp_path / "p.html")
     assert "What differs in data and hardware" in text
     assert expected[item[1]] in outcome.out + text
+    if item[1] == "S4":
+        row = next(line for line in outcome.out.splitlines() if line.startswith("11/6")).split()
+        assert row[1] == "3649.1" and row[-2:] == ["0.000", "0.000"]  # the paper's last row
+        assert "(NA + NA_c)/λ = 2727" in text and "(NA + NA_c)/λ = 3545" in text
+
+
+def test_weights_of_one_name_are_told_apart_by_their_folders(tmp_path, monkeypatch):
+    from superres.cli.measuring import weights_names
+
+    monkeypatch.chdir(tmp_path)
+    files = [Path(name) for name in ("lung/a/weights.safetensors", "liver/a/weights.safetensors", "b.safetensors",
+                                     "weights.safetensors")]
+    assert weights_names([*files, None]) == ["lung/a", "liver/a", "b", tmp_path.name, "superres"]
+    with pytest.raises(SuperresError, match="given twice"):
+        weights_names([files[2], tmp_path / "b.safetensors"])
 
 
 def test_reproduce_figure_s4_draws_the_course_of_a_run(superres, stained_file, network, tmp_path):

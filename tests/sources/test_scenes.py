@@ -14,6 +14,7 @@ from superres.builtin.sources.scenes import SceneRules, find_scenes, read_scene
 from superres.builtin.sources.simulate import SimulateSource
 from superres.builtin.sources.tissue import PALETTES, stained_section
 from superres.errors import SourceError
+from superres.optics.usaf.reading import read_target
 
 
 @pytest.fixture
@@ -118,6 +119,17 @@ def test_the_real_section_comes_without_a_network(monkeypatch: pytest.MonkeyPatc
     assert pixels.shape == (512, 512, 3)
     assert 0.5 < pixels.mean() < 0.75
     assert pixels[:, :, 2].mean() < pixels[:, :, 0].mean()  # brown DAB takes up blue light
+
+
+def test_a_resolution_target_is_drawn_at_the_scenes_pixel_size() -> None:
+    """Groups 8 to 11 are found in it, and it tells the pixel size that was asked for."""
+    rules = SceneRules(["builtin:usaf"], scene_pixel_size_um=0.1)
+    (scene,) = find_scenes(rules)
+    pixels = read_scene(scene, rules)
+    assert (scene.name, scene.specimen) == ("usaf", "usaf") and pixels.shape[2] == 3 and pixels.min() < 0.01
+    reading = read_target(pixels[..., 1])
+    assert reading.absolute and reading.pixel_size_um == pytest.approx(0.1, rel=0.01)
+    assert {each.element.group for each in reading.patterns} >= {8, 9}
 
 
 def test_drawn_sections_repeat_by_seed_and_differ_by_number() -> None:

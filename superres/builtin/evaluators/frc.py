@@ -10,7 +10,12 @@ from superres.builtin.evaluators.full_reference import Quantity
 from superres.builtin.evaluators.pictures import COLOURS, draw_curves
 from superres.errors import ImageError
 from superres.image import Image
-from superres.optics.spectrum import RingCorrelation, single_image_correlation, why_not_camera_noise
+from superres.optics.spectrum import (
+    RingCorrelation,
+    single_image_correlation,
+    why_not_camera_noise,
+    why_nothing_in_common,
+)
 
 
 class FrcEvaluator(CaseMeanEvaluator):
@@ -61,7 +66,8 @@ class FrcEvaluator(CaseMeanEvaluator):
 
 
 def input_correlation(image: Image) -> RingCorrelation:
-    """Raises ImageError where one image cannot be split: too small, resampled, compressed or without noise."""
+    """Raises ImageError where one image cannot be split: too small, resampled, compressed, without noise, or nothing
+    else."""
     grey = image.grey()
     # Greys of colour mix three noises; one channel keeps the camera's own.
     plane = image.unit()[:, :, 1] if image.channels == 3 else grey
@@ -71,4 +77,7 @@ def input_correlation(image: Image) -> RingCorrelation:
     if reason:
         raise ImageError(f"one image gives no ring correlation: {reason}",
                          hint="take two exposures of the same field, and give both camera files")
+    reason = why_nothing_in_common(correlation)
+    if reason:
+        raise ImageError(f"there is nothing but noise in it: {reason}", hint="give an image with structure in it")
     return correlation

@@ -20,8 +20,10 @@ from superres.image import LUMA_WEIGHTS, Array, FloatArray
 from superres.io.images import IMAGE_SUFFIXES, read_image
 
 BUILTIN = "builtin:"
-_BUILTIN_NAMES = ("builtin:ihc", "builtin:tissue")
+_BUILTIN_NAMES = ("builtin:ihc", "builtin:tissue", "builtin:usaf")
+_SINGLE = {"builtin:ihc": "ihc", "builtin:usaf": "usaf"}
 _TISSUE = re.compile(r"builtin:tissue(?::([1-9][0-9]{0,3}))?")
+_USAF = 1951
 _YES = ("yes", "true", "1")
 
 
@@ -31,7 +33,7 @@ class SceneRules:
 
     patterns: absolute glob patterns and builtin names.  specimens: pattern of file names → specimen id.
     bin2: patterns of file names that are binned 2 × 2 before use, or "from-csv".  max_scene_px: longest side that is
-    used.
+    used.  scene_pixel_size_um: at which a resolution target is drawn.
     """
 
     patterns: Sequence[str]
@@ -43,6 +45,7 @@ class SceneRules:
     tissue_px: int = 1024
     seed: int = 0
     monochrome: bool = False
+    scene_pixel_size_um: float = 0.074
 
 
 @dataclass(frozen=True)
@@ -65,10 +68,10 @@ class Scene:
 
 def check_builtin(pattern: str) -> None:
     """Raises ValueError, with a suggestion, for a builtin scene that does not exist."""
-    if pattern.startswith(BUILTIN) and pattern != "builtin:ihc" and not _TISSUE.fullmatch(pattern):
+    if pattern.startswith(BUILTIN) and pattern not in _SINGLE and not _TISSUE.fullmatch(pattern):
         near = difflib.get_close_matches(pattern, _BUILTIN_NAMES, n=1)
         raise ValueError(f"there is no scene '{pattern}'; " + (f"did you mean '{near[0]}'?" if near else
-                         "expected 'builtin:ihc', 'builtin:tissue' or 'builtin:tissue:N' (N sections)"))
+                         "expected 'builtin:ihc', 'builtin:usaf', 'builtin:tissue' or 'builtin:tissue:N' (N sections)"))
 
 
 def find_scenes(rules: SceneRules) -> tuple[Scene, ...]:
@@ -122,12 +125,12 @@ def read_scene(scene: Scene, rules: SceneRules) -> FloatArray:
 
 
 def _builtin(pattern: str) -> list[Scene]:
-    if pattern == "builtin:ihc":
-        return [Scene("ihc", "ihc", pattern)]
+    if pattern in _SINGLE:
+        return [Scene(_SINGLE[pattern], _SINGLE[pattern], pattern)]
     match = _TISSUE.fullmatch(pattern)
     if match is None:
         raise SourceError(f"there is no scene '{pattern}'",
-                          hint="expected builtin:ihc, builtin:tissue or builtin:tissue:N")
+                          hint="expected builtin:ihc, builtin:usaf, builtin:tissue or builtin:tissue:N")
     names = [f"tissue-{index}" for index in range(int(match[1] or 1))]
     return [Scene(name, name, "builtin:tissue", index=index) for index, name in enumerate(names)]
 
@@ -141,6 +144,13 @@ def _builtin_pixels(scene: Scene, rules: SceneRules) -> FloatArray:
     from superres.io.raster import load_cv2
 
     load_cv2()  # says in plain words what to do where OpenCV cannot be imported
+    if scene.name == "usaf":
+        from superres.optics.usaf.target import TargetSpec, draw_target
+
+        # Groups 8 to 11, 256 to 3649 cycles/mm: those of the paper's Table S4.
+        spec = TargetSpec(first_group=8, nests=2, dust=20)
+        drawn = draw_target(spec, rules.scene_pixel_size_um, np.random.default_rng([rules.seed, _USAF]))
+        return np.repeat(drawn.transmittance[:, :, None], 3, axis=2)
     from superres.builtin.sources.tissue import PALETTES, stained_section
 
     rng = np.random.default_rng([rules.seed, scene.index])

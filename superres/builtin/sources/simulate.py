@@ -39,8 +39,9 @@ class SimulateSource(Source):
     class Options(PluginOptions):
         scenes: list[str] = Field(["builtin:tissue:6", "builtin:ihc"], min_length=1, description=(
             "what is scanned: 'builtin:ihc' (the real stained section of scikit-image), 'builtin:tissue' or "
-            "'builtin:tissue:6' (drawn sections tissue-0 … tissue-5), or glob patterns of your own sharp images, "
-            "relative to the pipeline file; ${NAME} stands for an environment variable"))
+            "'builtin:tissue:6' (drawn sections tissue-0 … tissue-5), 'builtin:usaf' (a resolution target, groups 8 to "
+            "11), or glob patterns of your own sharp images, relative to the pipeline file; ${NAME} stands for an "
+            "environment variable"))
         exclude: list[str] = Field([], description="patterns of file names that are left out")
         scene_pixel_size_um: float = Field(0.074, gt=0.005, le=1.0, description=(
             "declared size of a scene's pixels in µm, whatever they were in reality: the virtual scale"))
@@ -194,7 +195,7 @@ class SimulateSource(Source):
     def _rules(self) -> SceneRules:
         o = self.options
         return SceneRules(o.scenes, o.exclude, o.specimens, o.specimen_csv, o.bin2, o.max_scene_px, o.tissue_px, o.seed,
-                          o.monochrome)
+                          o.monochrome, o.scene_pixel_size_um)
 
     def _sentence(self, count: int) -> str:
         o, microscope = self.options, _microscope(self.options)

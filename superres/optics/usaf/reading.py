@@ -43,7 +43,8 @@ class TargetReading:
 
     how: in words, how the groups became known.  pixel_size_um: what the target says, None without absolute groups.
     dark: bars darker than their surroundings.  mirrored: seen from behind.  rotation_deg: of the target's y axis from
-    the image's, towards +x.  residual_px: RMS distance of seen bars from the fitted layout.
+    the image's, towards +x.  residual_px: RMS distance of seen bars from the fitted layout.  numerals_apart: so many
+    groups finer than the pixel size says is what the numerals read, 0 where they agree or cannot be read.
     """
 
     patterns: tuple[FoundPattern, ...]
@@ -54,6 +55,7 @@ class TargetReading:
     mirrored: bool
     rotation_deg: float
     residual_px: float
+    numerals_apart: int = 0
 
     def label(self, element: Element) -> str:
         """"4/2", or "+1/2" where groups are counted from the coarsest seen."""
@@ -84,7 +86,7 @@ def read_target(plane: npt.NDArray[np.floating], pixel_size_um: float | None = N
             hint="give --pixel-size-um, or an image that shows more of the target")
     sides = _axis_scales(fit, triplets)
     unit = math.sqrt(sides[0] * sides[1]) * _unit_px(fit) / factor
-    absolute, how, first = True, "", 0
+    absolute, how, first, numerals_apart = True, "", 0, 0
     if first_group is not None:
         coarsest = min(12 * match.nest + match.pattern.step for match in fit.matches)
         first, how = first_group - coarsest // 6, "as given"
@@ -93,7 +95,8 @@ def read_target(plane: npt.NDArray[np.floating], pixel_size_um: float | None = N
         how = f"from the pixel size of {pixel_size_um:g} µm"
         read = read_first_group(enlarged, fit.nests, fit.dark, factor)
         if read is not None and read.first != first:
-            how += f", but its numerals read as {read.first - first:+d} groups from that: check the pixel size"
+            numerals_apart = read.first - first
+            how += f", but its numerals read as {numerals_apart:+d} groups from that: check the pixel size"
     else:
         read = read_first_group(enlarged, fit.nests, fit.dark, factor)
         if read is not None:
@@ -106,7 +109,8 @@ def read_target(plane: npt.NDArray[np.floating], pixel_size_um: float | None = N
     patterns = tuple(each for each in _patterns(fit, triplets, first, sides, factor)
                      if _inside(each.place, plane.shape))
     return TargetReading(patterns, absolute, how, size, fit.dark, float(np.linalg.det(linear)) < 0,
-                         math.degrees(math.atan2(linear[1, 0], linear[0, 0])), _residual(fit, triplets) / factor)
+                         math.degrees(math.atan2(linear[1, 0], linear[0, 0])), _residual(fit, triplets) / factor,
+                         numerals_apart)
 
 
 def _enlarged(plane: npt.NDArray[np.floating]) -> tuple[npt.NDArray[np.float32], int]:
