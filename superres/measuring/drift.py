@@ -97,7 +97,7 @@ def drift_page(name: str, passes: Sequence[Pass], coarse: Optics | None, fine: O
     floor = camera_noise_um2(passes[0].image) if measured else None
     last, first = passes[-1], passes[min(1, len(passes) - 1)]
     headline = (f"{len(passes) - 1} {'pass' if len(passes) == 2 else 'passes'}: "
-                f"{passes[0].image.pixel_size_um / last.image.pixel_size_um:.4g}× in all; SSIM to the input "
+                f"{passes[0].image.pixel_size_um / last.image.pixel_size_um:.3g}× in all; SSIM to the input "
                 f"{_number(first.to_input, '{:.3f}')} after the first, {_number(last.to_input, '{:.3f}')} after the "
                 "last.")
     return Page(
