@@ -107,8 +107,8 @@ def drift_page(name: str, passes: Sequence[Pass], coarse: Optics | None, fine: O
                 "Nothing new is seen after the first pass: what appears later is inferred from what was inferred. "
                 "“Change” is the mean difference of a pass, brought back to the grid before it, from what it was fed "
                 "with; a faithful pass changes little and its colours stay. “Reach” is where the spectrum falls below "
-                "the input's own noise."], table=Table(head, rows), warnings=_warnings(passes, coarse, fine)),
-            Section("Spectra", ["Dashed: the cut-offs of the objectives for weak objects. Power beyond the coarse "
+                "the input's own noise."], table=Table(head, rows, wraps=True), warnings=_warnings(passes, coarse, fine)),
+            Section("Spectra", ["Dotted: the cut-offs of the objectives for weak objects. Power beyond the coarse "
                                 "cut-off was not in the input; power beyond the fine one was not in the training truth "
                                 "either (strong stain reaches up to twice the aperture)."],
                     svg=spectrum_curves(measured, coarse, fine, floor_um2=floor) if measured else ""),
@@ -124,9 +124,9 @@ def _warnings(passes: Sequence[Pass], coarse: Optics | None, fine: Optics | None
         beyond = [each for each in passes if each.number and each.reach is not None
                   and each.reach > optics.cutoff_cycles_per_um]
         if beyond:
-            first = beyond[0]
-            found.append(f"From pass {first.number} on the spectrum goes beyond the {word} objective's cut-off of "
-                         f"{optics.cutoff_cycles_per_um:.2f} cycles/µm (to {first.reach:.2f}).")
+            farthest = max(each.reach or 0.0 for each in beyond)
+            found.append(f"From pass {beyond[0].number} on the spectrum goes beyond the {word} objective's cut-off of "
+                         f"{optics.cutoff_cycles_per_um:.3f} cycles/µm, at most to {farthest:.3f}.")
     start = np.array(passes[0].mean_rgb)
     drift = 100 * float(np.abs(np.array(passes[-1].mean_rgb) - start).max())
     if drift > 1.0:

@@ -159,7 +159,7 @@ def _figure_s4(subject: Subject, events: Events) -> Page:
     rows = read_history(path)
     view = TrainingView(tuple((row.epoch, row.training_loss) for row in rows),
                         tuple((row.epoch, row.validation_loss) for row in rows if np.isfinite(row.validation_loss)))
-    return _page(subject, Page("losses", f"{rows[-1].epoch:.4g} epochs; the paper's lung network: 630.", []),
+    return _page(subject, Page("losses", f"{rows[-1].epoch:.3g} epochs; the paper's lung network: 630.", []),
                  Section("Training and validation loss", svg=loss_curves(view)))
 
 
