@@ -107,7 +107,8 @@ def drift_page(name: str, passes: Sequence[Pass], coarse: Optics | None, fine: O
                 "Nothing new is seen after the first pass: what appears later is inferred from what was inferred. "
                 "“Change” is the mean difference of a pass, brought back to the grid before it, from what it was fed "
                 "with; a faithful pass changes little and its colours stay. “Reach” is where the spectrum falls below "
-                "the input's own noise."], table=Table(head, rows, wraps=True), warnings=_warnings(passes, coarse, fine)),
+                "the input's own noise."], table=Table(head, rows, wraps=True),
+                    warnings=_warnings(passes, coarse, fine)),
             Section("Spectra", ["Dotted: the cut-offs of the objectives for weak objects. Power beyond the coarse "
                                 "cut-off was not in the input; power beyond the fine one was not in the training truth "
                                 "either (strong stain reaches up to twice the aperture)."],
