@@ -127,7 +127,7 @@ def _warnings(passes: Sequence[Pass], coarse: Optics | None, fine: Optics | None
         if beyond:
             farthest = max(each.reach or 0.0 for each in beyond)
             found.append(f"From pass {beyond[0].number} on the spectrum goes beyond the {word} cut-off of "
-                         f"{optics.cutoff_cycles_per_um:.3f} cycles/µm, at most to {farthest:.3f}.")
+                         f"{optics.cutoff_cycles_per_um:.2f} cycles/µm, at most to {farthest:.2f}.")
     start = np.array(passes[0].mean_rgb)
     drift = 100 * float(np.abs(np.array(passes[-1].mean_rgb) - start).max())
     if drift > 1.0:
