@@ -183,4 +183,5 @@ def test_kernels_beside_pytorch(benchmark: Any, measuring: bool, side: int, name
         "megapixels_per_s": (side * 5 // 2) ** 2 / 1e3 / statistics.median(own), "peak_mib": None,
         "quality": {"kernels_ms": statistics.median(own), "reference_ms": statistics.median(other),
                     "max_grey_levels_from_reference": float(difference)},
-        "card": torch.cuda.get_device_name(), "side_px": side})
+        "card": torch.cuda.get_device_name(), "side_px": side,
+        "parity": os.environ.get("SUPERRES_PARITY", "not run")})

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,12 +20,40 @@ def gpu_script(root: Path, **environment: str) -> subprocess.CompletedProcess[st
 def test_a_dry_run_names_every_step_and_files_that_exist(project_root: Path) -> None:
     done = gpu_script(project_root, DRY_RUN="1")
     assert done.returncode == 0, done.stderr
-    for words in ("SUPERRES_CUDA_ARCHITECTURES=90a-real", "cmake --build", "superres doctor",
+    for words in ("SUPERRES_CUDA_ARCHITECTURES=90a-real", "SUPERRES_TESTS=ON", "cmake --build",
                   "tests/native/test_gpu.py", "--benchmark-json=benchmarks/history/gpu-"):
         assert words in done.stdout
-    named = [word for word in done.stdout.split() if word.startswith(("tests/", "benchmarks/bench"))]
+    named = {word for word in done.stdout.split() if word.startswith(("tests/", "benchmarks/bench"))}
     assert len(named) == 3 and all((project_root / name).is_file() for name in named)
     assert "../shared" not in (project_root / "benchmarks" / "gpu.sh").read_text()
+
+
+def test_the_limits_of_all_steps_together_are_less_than_eight_minutes(project_root: Path) -> None:
+    text = (project_root / "benchmarks" / "gpu.sh").read_text()
+    steps = [int(limit) for limit in re.findall(r"^LIMIT_S=(\d+) step", text, re.MULTILINE)]
+    times = [int(limit) for limit in re.findall(r"^times [\w-]+ (\d+) ", text, re.MULTILINE)]
+    assert (len(steps), len(times)) == (5, 6) and sum(steps) + sum(times) <= 480
+
+
+def is_selected(name: str, expression: str) -> bool:
+    """pytest's -k for words joined by `and`, some with `not`."""
+    return all((word.removeprefix("not ") in name) != word.startswith("not ") for word in expression.split(" and "))
+
+
+def test_every_test_on_a_gpu_and_every_time_is_in_exactly_one_step(project_root: Path) -> None:
+    text = (project_root / "benchmarks" / "gpu.sh").read_text()
+    files = ("benchmarks/bench_gpu_engines.py", "tests/native/test_parity.py", "tests/native/test_gpu.py")
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "", "--collect-only", *files],
+                          cwd=project_root, capture_output=True, text=True, check=True)
+    names = [line for line in done.stdout.splitlines() if "::" in line]
+    times = [name for name in names if "kernels_beside_pytorch" in name]
+    selections = re.findall(r'^times [\w-]+ \d+ "(.*)"$', text, re.MULTILINE)
+    assert len(times) == 15 and len(selections) == 6
+    assert all(sum(is_selected(name, each) for each in selections) == 1 for name in times)
+    steps = list(re.findall(r'-k "([^$"]*)"', text))
+    assert steps == ["not emulated and not compute_sanitizer", "compute_sanitizer"]
+    tests = [name for name in names if name.startswith("tests/") and "emulated" not in name]
+    assert len(tests) > 60 and all(sum(is_selected(name, each) for each in steps) == 1 for name in tests)
 
 
 def test_without_a_gpu_it_says_so_in_two_lines(project_root: Path) -> None:
@@ -41,7 +70,9 @@ echo "$*" >> "$here/calls"
 case "$*" in
   -) if [ ! -f "$here/wheels-installed" ]; then cat "$here/missing"; fi ;;
   *pip*install*) touch "$here/wheels-installed" ;;
+  *"-k compute_sanitizer"*) ;;
   *test_parity.py*) cp superres/native/_core.so "$here/used"; exit 3 ;;
+  *bench_gpu*) echo "parity=$SUPERRES_PARITY build=$SUPERRES_GPU_BUILD" >> "$here/calls" ;;
 esac
 """
 
@@ -75,7 +106,8 @@ def test_times_follow_a_parity_that_failed_and_the_status_stays(machine: Path) -
     done, calls = run_on(machine)
     assert done.returncode == 3, done.stderr
     assert "PARITY FAILED (3)" in done.stdout and "do not commit" in done.stdout
-    assert "bench_gpu_engines.py" in calls.splitlines()[-1]
+    assert calls.count("bench_gpu_engines.py") == 6
+    assert f"parity=failed (3) build={machine}/build/gpu" in calls
 
 
 def test_the_kernels_for_the_card_are_used_and_the_developers_module_is_put_back(machine: Path) -> None:

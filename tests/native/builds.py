@@ -22,6 +22,11 @@ def missing(reason: str) -> None:
     pytest.skip(reason)
 
 
+def beyond(reason: str) -> None:
+    """Skip for want of what SUPERRES_REQUIRE_CUDA=1 does not ask for: a second GPU, much memory."""
+    pytest.skip(f"{reason}; SUPERRES_REQUIRE_CUDA=1 asks for one GPU of any size")
+
+
 def tool(name: str) -> str:
     """A program beside this Python or on PATH; `missing` where there is none."""
     found = shutil.which(name, path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}")
@@ -61,7 +66,10 @@ def emulation() -> Path:
 
 
 def on_gpu() -> Path:
-    """The same driver for this machine's GPU; skips without one."""
+    """The same driver for this machine's GPU; skips without one.  SUPERRES_GPU_BUILD names a build that has it."""
+    ready = os.environ.get("SUPERRES_GPU_BUILD")
+    if ready:
+        return Path(ready)
     nvidia_smi = shutil.which("nvidia-smi")
     if nvidia_smi is None or shutil.which("nvcc") is None:
         missing("no GPU with nvcc is here")
