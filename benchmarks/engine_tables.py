@@ -59,8 +59,8 @@ def _every(history: Path) -> Iterator[Record]:
 
 def rivals(found: Sequence[Record]) -> str:
     """`Engine` beside each rival, at the largest side that was measured with it."""
-    lines = ["| precision | against | input | `Engine`, s | its time, s | `Engine` / it | least – greatest | commit |",
-             "|---|---|---|---|---|---|---|---|"]
+    lines = ["| precision | against | input | `Engine`, s | its time, s | `Engine` / it | least – greatest | "
+             "by processor time | rounds, load | commit |", "|---|---|---|---|---|---|---|---|---|---|"]
     for test in ("test_exact", "test_fast"):
         largest: dict[str, Record] = {}
         for each in (one for one in found if one.test == test and "side_px" in one.facts):
@@ -71,8 +71,9 @@ def rivals(found: Sequence[Record]) -> str:
             lines.append(
                 f"| {test.removeprefix('test_')} | {name} | {each.facts['side_px']}² | {quality['engine_s']:.1f} | "
                 f"{quality['reference_s']:.1f} | {each.facts['ratio']:.2f} | {quality['least_ratio']:.2f} – "
-                f"{quality['greatest_ratio']:.2f} | {each.commit} |")
-        lines += [] if largest else [f"| {test.removeprefix('test_')} | not yet measured | – | – | – | – | – | – |"]
+                f"{quality['greatest_ratio']:.2f} | {quality['processor_ratio']:.2f} | {quality['rounds']}, "
+                f"{max(each.facts['load']):.0f} | {each.commit} |")
+        lines += [] if largest else [f"| {test.removeprefix('test_')} | not yet measured |" + " – |" * 8]
     return "\n".join(lines)
 
 
@@ -103,7 +104,8 @@ class GpuTime:
 def gpu_times(found: Sequence[Record]) -> list[GpuTime]:
     times = []
     for each in found:
-        if each.file == "bench_gpu_engines.py" and "card" in each.facts:
+        # Times of kernels that were not proven on the card in the same run are none.
+        if each.file == "bench_gpu_engines.py" and each.facts.get("parity") == "passed":
             quality = each.facts["quality"]
             times.append(GpuTime(int(each.facts["side_px"]), each.facts["reference"], each.facts["card"],
                                  quality["kernels_ms"], quality["reference_ms"], each.facts["ratio"]))

@@ -23,8 +23,9 @@ def a_run(folder, name, day, facts, file="bench_cpu_engines.py", commit="abcdef0
 
 def times(side: int, engine_s: float, reference_s: float) -> dict:
     ratio = engine_s / reference_s
-    return {"side_px": side, "ratio": ratio, "quality": {
-        "engine_s": engine_s, "reference_s": reference_s, "least_ratio": ratio - 0.1, "greatest_ratio": ratio + 0.1}}
+    return {"side_px": side, "ratio": ratio, "load": [1.0, 2.0], "quality": {
+        "engine_s": engine_s, "reference_s": reference_s, "least_ratio": ratio - 0.1, "greatest_ratio": ratio + 0.1,
+        "processor_ratio": ratio + 0.01, "rounds": 5}}
 
 
 def test_the_tables_are_those_of_the_committed_measurements():
@@ -38,19 +39,22 @@ def test_a_record_shows_in_its_table_and_a_newer_or_larger_one_in_its_place(tmp_
     a_run(tmp_path, "test_exact[channels last]", 4, times(1024, 1.0, 1.0))
     found = engine_tables.records(tmp_path)
     assert engine_tables.rivals(found).splitlines()[2:] == [
-        "| exact | channels last | 2048² | 12.0 | 16.0 | 0.75 | 0.65 – 0.85 | 1234567 |",
-        "| fast | not yet measured | – | – | – | – | – | – |"]
+        "| exact | channels last | 2048² | 12.0 | 16.0 | 0.75 | 0.65 – 0.85 | 0.76 | 5, 2 | 1234567 |",
+        "| fast | not yet measured | – | – | – | – | – | – | – | – |"]
     assert "| 2048² | 1.193 | 0.695 | 12.00 | not yet measured on a GPU |" in engine_tables.paper(found)
     assert "| 160² | 0.038 | 0.037 | not yet measured | not yet measured on a GPU |" in engine_tables.paper(found)
 
 
 def test_a_gpus_times_take_the_place_of_what_is_missing(tmp_path):
-    facts = {"side_px": 818, "card": "H200", "reference": "PyTorch eager tf32", "ratio": 0.5,
+    facts = {"side_px": 818, "card": "H200", "parity": "passed", "reference": "PyTorch eager tf32", "ratio": 0.5,
              "quality": {"kernels_ms": 1.0, "reference_ms": 2.0}}
     a_run(tmp_path, "test_kernels_beside_pytorch[eager tf32-818]", 2, facts, "bench_gpu_engines.py")
     found = engine_tables.records(tmp_path)
     assert "| H200 | 818² | PyTorch eager tf32 | 1.00 | 2.00 | 0.50 |" in engine_tables.gpu(found)
     assert "1.00 ms (H200)" in engine_tables.paper(found)
+    a_run(tmp_path, "test_kernels_beside_pytorch[eager tf32-818]", 3, {**facts, "parity": "failed (3)"},
+          "bench_gpu_engines.py")
+    assert "H200" not in engine_tables.gpu(engine_tables.records(tmp_path)), "times of kernels that are not proven"
 
 
 def test_what_was_never_run_on_a_gpu_is_said():
