@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
@@ -21,11 +21,13 @@ def usable_workers() -> int:
     return min(usable, MAX_WORKERS)
 
 
-def in_order(work: Callable[[Item], Result], items: Sequence[Item], workers: int) -> Iterator[Result]:
+def in_order(
+    work: Callable[[Item], Result], items: Sequence[Item], workers: int
+) -> Generator[Result, None, None]:
     """work(item) for every item, up to `workers` at once, in threads; results come in the order of the items.
 
     No more than workers + 1 results exist that were not taken yet, so memory is bounded.  What work raises is raised
-    here, in its turn.  Whoever stops taking results waits for the work that has begun; the rest is never done.
+    here, in its turn.  close() waits for the work that has begun; the rest is never done.
     workers = 1: no thread is started.
     """
     if workers <= 1:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import shutil
 from collections import Counter
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
 from typing import Any
 
@@ -73,23 +73,24 @@ def register(
                 events.note("register", f"slide '{scan.slide}': {mosaic.notes['warning']}")
             mosaics[scan.slide] = _mosaic_facts(mosaic) | {"overview": write_overview(folder, scan.slide, mosaic)}
             placing = Placing(scan, mosaic, registrar, scale, min_confidence, acquisition.truth)
-            for pair, record in in_order(placing.place, scan.fields, at_once):
-                events.raise_if_cancelled()
-                records.append(record)
-                if "warning" in record.details:
-                    events.note("register", f"field '{record.name}': {record.details['warning']}")
-                if pair is not None:
-                    pairs.append(pair)
-                    write_pair(folder, pair)
-                else:
-                    events.note("register", f"field '{record.name}' rejected ({record.reason}): {record.message}")
-                done += 1
-                kept = f"{sum(r.kept for r in records)} of {len(records)} kept"
-                events.progress(Progress("register", done, total, kept))
+            with closing(in_order(placing.place, scan.fields, at_once)) as placed:
+                for pair, record in placed:
+                    events.raise_if_cancelled()
+                    records.append(record)
+                    if "warning" in record.details:
+                        events.note("register", f"field '{record.name}': {record.details['warning']}")
+                    if pair is not None:
+                        pairs.append(pair)
+                        write_pair(folder, pair)
+                    else:
+                        events.note("register", f"field '{record.name}' rejected ({record.reason}): {record.message}")
+                    done += 1
+                    kept = f"{sum(r.kept for r in records)} of {len(records)} kept"
+                    events.progress(Progress("register", done, total, kept))
         registered = Registered(tuple(pairs), tuple(records), mosaics)
         write_json(folder.path / RECORDS, registration_json(registered, acquisition))
         if not pairs:
-            raise _exchanged(acquisition, scale) or _nothing_left(records)
+            raise _exchanged(acquisition) or _nothing_left(records)
         return registered
 
 
@@ -136,8 +137,9 @@ def _mosaic_facts(mosaic: Mosaic) -> dict[str, Any]:
     }
 
 
-def _exchanged(acquisition: Acquisition, scale: Fraction) -> RegistrationError | None:
+def _exchanged(acquisition: Acquisition) -> RegistrationError | None:
     """The error for a source whose coarse and fine images stand in each other's place, looked for in its first scan."""
+    scale = Fraction(acquisition.scale).limit_denominator(64)
     if not acquisition.scans or scale <= 1:
         return None
     scan = acquisition.scans[0]

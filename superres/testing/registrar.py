@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from functools import lru_cache
 from typing import Any, ClassVar
@@ -110,6 +111,19 @@ class RegistrarContract(PluginContract):
         fine, coarse, _ = self.views(self.shifts_px[0])
         first, second = (self.make().register(fine, coarse).transform.matrix for _ in range(2))
         assert np.array_equal(first, second)
+
+    def test_several_threads_get_what_one_gets(self) -> None:
+        """Of a registrar that says it is `concurrent`: one object, the same mosaic, different fields at once."""
+        if not self.make().concurrent:
+            return
+        views = [self.views(shift) for shift in self.shifts_px]
+        mosaic = Mosaic.of(views[0][1])
+        fields = [fine for fine, *_ in views] * 2
+        alone = [self.make().register(fine, mosaic).transform.matrix for fine in fields]
+        shared = self.make()
+        with ThreadPoolExecutor(len(fields)) as pool:
+            together = pool.map(lambda fine: shared.register(fine, mosaic).transform.matrix, fields)
+            assert all(np.array_equal(a, b) for a, b in zip(alone, together, strict=True))
 
     def test_a_blank_field_is_refused_with_its_reason(self) -> None:
         if not self.refuses_blank:

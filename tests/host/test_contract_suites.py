@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -280,6 +281,19 @@ def test_a_registrar_that_always_agrees_is_refused():
     assert broken_promises(RegistrarContract, Yes) == IN_A_MOSAIC | refusals
     # Where the right answer is the identity, only the fields that are not there show it.
     assert broken_promises(RegistrarContract, Yes, shifts_px=((0, 0),)) == refusals
+
+
+class OneAtATime(PaperRegistrar):
+    """Says that threads may share it, and keeps the field that it works on in itself."""
+
+    def register(self, fine, coarse, guess=None) -> Registration:
+        self.present = fine
+        time.sleep(0.05)
+        return super().register(self.present, coarse, guess)
+
+
+def test_a_registrar_that_mixes_up_fields_of_two_threads_is_refused():
+    assert broken_promises(RegistrarContract, OneAtATime) == {"test_several_threads_get_what_one_gets"}
 
 
 # Losses and sources

@@ -77,32 +77,39 @@ class Watched(Registrar):
     """Notes how many fields it is asked about at once."""
 
     name = "watched"
+    patience_s = 0.01
 
     def __init__(self) -> None:
         super().__init__()
         self.present, self.most, self.lock = 0, 0, threading.Lock()
+        self.company = threading.Event()
 
     def register(self, fine: Image, coarse: Mosaic | Image, guess: Transform | None = None) -> Registration:
         with self.lock:
             self.present += 1
             self.most = max(self.most, self.present)
-        time.sleep(0.02)
+        if self.most >= 2:
+            self.company.set()
+        self.company.wait(self.patience_s)
         with self.lock:
             self.present -= 1
         return Registration(Transform.shift(-20.0, -20.0), 0.01, 1.0)
 
 
 class Shareable(Watched):
+    """Waits for a second field, so that it does not depend on how busy the machine is whether one comes."""
+
     name = "shareable"
     concurrent = True
+    patience_s = 30.0
 
 
-@pytest.mark.parametrize(("kind", "most"), [(Watched, 1), (Shareable, 3)])
+@pytest.mark.parametrize(("kind", "fewest", "most"), [(Watched, 1, 1), (Shareable, 2, 3)])
 def test_registrars_that_do_not_say_they_can_are_asked_one_by_one(
-        acquisition: Acquisition, tmp_path: Path, kind: type[Watched], most: int) -> None:
+        acquisition: Acquisition, tmp_path: Path, kind: type[Watched], fewest: int, most: int) -> None:
     registrar = kind()
     registered(acquisition, tmp_path, 3, registrar)
-    assert registrar.most == most
+    assert fewest <= registrar.most <= most
 
 
 class Impatient(Events):

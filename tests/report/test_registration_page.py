@@ -13,7 +13,7 @@ import pytest
 from superres.api import Pair
 from superres.image import Image
 from superres.report.builder import build_registration_page, render
-from superres.report.data import FieldOutline, RegistrationPage, ReportData, SlideView
+from superres.report.data import FieldOutline, PairRow, RegistrationPage, ReportData, SlideView
 from superres.report.registration import arrow_stretch, arrows_px, longest_arrow_um
 from superres.stages.quality import checkerboard
 
@@ -51,6 +51,16 @@ def test_arrows_are_as_long_as_the_page_says(slide: SlideView) -> None:
     assert (y1 - y0) * 0.5 / stretch == pytest.approx(0.05)
     assert longest_arrow_um(slide) == pytest.approx(0.05)
     assert 0.02 * 40 <= y1 - y0 <= 0.12 * 40, "a legible part of the field's side"
+
+
+def test_rejected_fields_say_what_to_do(run: ReportData, read_page: Callable[[str], Any]) -> None:
+    """In a column of its own, and one below the other where the screen is narrow."""
+    assert run.registration is not None
+    row = PairRow("f7", "lung-1", False, None, None, "mirrored", "seen in a mirror", None, "set flip")
+    html = render(dataclasses.replace(run, registration=dataclasses.replace(run.registration, pairs=(row,))))
+    cells = re.findall(r"<td>(.*?)</td>", html[html.index("Rejected (1)"):])
+    assert cells[:5] == ["f7", "lung-1", "<strong>mirrored</strong>", "seen in a mirror", "set flip"]
+    assert re.search(r"max-width: 560px.*\.rejected td \{ display: block", html, re.DOTALL)
 
 
 def test_a_page_of_its_own_tells_the_same(run: ReportData, slide: SlideView, read_page: Callable[[str], Any],
