@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import overload
@@ -22,6 +22,7 @@ from superres.inference.engines import EngineName, arrange, check_names
 from superres.inference.exchange import SupportsDLPack, array_or_tensor, layout_of, tensor_on
 from superres.inference.forward import Band, Runner
 from superres.inference.load import model_of, network_of
+from superres.inference.overlap import DEPTH, Overlap, TorchCard
 from superres.inference.pixels import ArrayPixels, StoredPixels, TensorPixels
 from superres.inference.streaming import Streamed, stream_in_order
 from superres.io.weights import Weights, read_weights
@@ -213,10 +214,19 @@ class Engine:
         if ahead < 1:
             raise EngineError(f"ahead is {ahead}; expected at least 1")
 
-        def compute(frame: Array | Tensor | Image, inner: Events) -> Array | Tensor | Image:
-            return self(frame, white_level, passes=passes, events=inner)
+        device = self._runner.device
+        overlap = Overlap(TorchCard(device)) if device.type == "cuda" else None
 
-        return stream_in_order(frames, compute, ahead, events if events is not None else Events())
+        def start(frame: Array | Tensor | Image, inner: Events) -> Callable[[], Array | Tensor | Image]:
+            if overlap is not None and isinstance(frame, np.ndarray) and frame.dtype == np.uint8 and frame.ndim == 3 \
+                    and frame.shape[2] == 3 and frame.size and white_level in (None, 255):
+                return overlap.start(frame, self.output_shape(frame.shape[0], frame.shape[1], passes),
+                                     lambda tensor: self._tensor(tensor, passes, inner))
+            result = self(frame, white_level, passes=passes, events=inner)
+            return lambda: result
+
+        return stream_in_order(frames, start, ahead, events if events is not None else Events(),
+                               depth=1 if overlap is None else DEPTH)
 
     def _rows(self, source: ArrayPixels, passes: int, events: Events) -> Iterator[Array]:
         array = source.array

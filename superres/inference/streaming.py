@@ -6,7 +6,8 @@ import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
-from typing import Generic, TypeVar
+from functools import partial
+from typing import Generic, NoReturn, TypeVar
 
 from superres.errors import Cancelled
 from superres.events import Events, Progress
@@ -35,13 +36,17 @@ class Streamed(Generic[Result]):
         return self.image
 
 
-def stream_in_order(frames: Iterable[Frame], compute: Callable[[Frame, Events], Result], ahead: int,
-                    events: Events) -> Iterator[Streamed[Result]]:
+Start = Callable[[Frame, Events], Callable[[], Result]]
+"""Begins with a frame and returns what waits for its result.  Its events stop it when the stream stops."""
+
+
+def stream_in_order(frames: Iterable[Frame], start: Start[Frame, Result], ahead: int, events: Events,
+                    depth: int = 1) -> Iterator[Streamed[Result]]:
     """The results of all frames, in their order.
 
     One thread takes frames from their source, one computes, and the caller has its own; at most `ahead` frames wait to
-    be computed and `ahead` results to be taken, then whoever is faster waits.  compute(frame, events): its events stop
-    it when the stream stops.
+    be computed and `ahead` results to be taken, then whoever is faster waits.  depth: how many frames are begun before
+    the first one's result is waited for.
     Raises Cancelled when `events` are cancelled.  Closing the iterator stops both threads; the one that reads ends when
     its source gives the frame that it waits for.
     """
@@ -62,17 +67,18 @@ def stream_in_order(frames: Iterable[Frame], compute: Callable[[Frame, Events], 
             waiting.end()
 
     def work() -> None:
+        begun: deque[tuple[int, Callable[[], Result]]] = deque()
         try:
-            for index, frame in waiting:
-                try:
-                    if isinstance(frame, _Failure):
-                        raise frame.error
-                    outcome: Streamed[Result] = Streamed(index, compute(frame, inner))
-                except Exception as error:
-                    if isinstance(error, Cancelled) and inner.cancelled:
+            while True:
+                if begun and (len(begun) == depth or not waiting.has_items()):
+                    outcome = _outcome(*begun.popleft(), inner)
+                else:
+                    item = waiting.take()
+                    if item is None:
                         return
-                    outcome = Streamed(index, None, error)
-                if not finished.put(outcome):
+                    begun.append((item[0], _begun(start, item[1], inner)))
+                    continue
+                if outcome is None or not finished.put(outcome):
                     return
         finally:
             finished.end()
@@ -90,6 +96,28 @@ def stream_in_order(frames: Iterable[Frame], compute: Callable[[Frame, Events], 
         inner.cancel()
         waiting.close()
         finished.close()
+
+
+def _begun(start: Start[Frame, Result], frame: Frame | _Failure, events: Events) -> Callable[[], Result]:
+    """What waits for the frame's result, or raises why it could not begin."""
+    try:
+        if isinstance(frame, _Failure):
+            raise frame.error
+        return start(frame, events)
+    except Exception as error:
+        return partial(_raise, error)
+
+
+def _outcome(index: int, finish: Callable[[], Result], events: Events) -> Streamed[Result] | None:
+    """None where it was cancelled with the stream."""
+    try:
+        return Streamed(index, finish())
+    except Exception as error:
+        return None if isinstance(error, Cancelled) and events.cancelled else Streamed(index, None, error)
+
+
+def _raise(error: Exception) -> NoReturn:
+    raise error
 
 
 @dataclass(frozen=True, eq=False)
@@ -159,9 +187,9 @@ class _Bounded(Generic[Item]):
             self._changed.notify_all()
             return item
 
-    def __iter__(self) -> Iterator[Item]:
-        while (item := self.take()) is not None:
-            yield item
+    def has_items(self) -> bool:
+        with self._changed:
+            return bool(self._items)
 
     def end(self) -> None:
         """No more items come; those that are there are still taken."""

@@ -108,15 +108,48 @@ def test_reading_computing_and_using_overlap():
                 meeting.wait()
             yield index
 
-    def compute(frame, _):
+    def start(frame, _):
         if frame == 1:
             meeting.wait()
-        return frame
+        return lambda: frame
 
-    for result in stream_in_order(source(), compute, 1, Events()):
+    for result in stream_in_order(source(), start, 1, Events()):
         if result.index == 0:
             meeting.wait()
         assert result.unwrap() == result.index
+
+
+def test_frames_are_begun_ahead_of_the_one_that_is_waited_for():
+    """At most `depth` of them; and none is held back where the source has nothing more to give."""
+    begun, most = [], []
+
+    def start(frame, _):
+        begun.append(frame)
+
+        def finish():
+            most.append(len(begun))
+            begun.remove(frame)
+            if frame == 4:
+                raise ValueError("the fifth")
+            return frame
+
+        return finish
+
+    gate = threading.Event()
+
+    def source():
+        yield from range(8)
+        gate.wait(PATIENCE_S)       # until the eighth result is there, although no ninth frame is
+        yield 8
+
+    results = []
+    for result in stream_in_order(source(), start, 8, Events(), depth=2):
+        results.append(result)
+        if result.index == 7:
+            gate.set()
+    assert [result.index for result in results] == list(range(9))
+    assert [result.index for result in results if result.error] == [4]
+    assert max(most) == 2
 
 
 def test_cancel_from_another_thread_ends_the_stream(engine):

@@ -178,3 +178,39 @@ def test_the_operator_compiles_for_the_gpu(small):
     image = on_gpu(stained(1, 12, 14))
     torch.library.opcheck(native_forward, (image, network.number, 5, 2))
     assert torch.equal(torch.compile(network, fullgraph=True)(image), network(image))
+
+
+def test_a_stream_gives_what_calls_give(project_root):
+    """Copies beside the computing, page-locked buffers used again and again; frames of two sizes."""
+    from superres.engine import Engine
+
+    weights = project_root / "tests" / "data" / "quickstart-weights.safetensors"
+    units = [stained(1, 98 if index % 3 == 2 else 90, 70, seed=index)[0].transpose(1, 2, 0) for index in range(9)]
+    frames = [np.rint(unit * 255).astype(np.uint8) for unit in units]
+    for name in ("native", "torch"):
+        engine = Engine.load(weights, device="cuda", engine=name)
+        for frame, result in zip(frames, engine.stream(iter(frames)), strict=True):
+            np.testing.assert_array_equal(result.unwrap(), engine(frame))
+
+
+@pytest.mark.parametrize("variant", ["layers", "blocks", "folded"])
+def test_two_workers_on_one_gpu_give_the_bits_of_one(trained, variant):
+    from superres.native.several import SeveralModels
+
+    models = [NativeModel.create(trained.hyper, trained.tensors, device=0, variant=variant) for _ in range(2)]
+    images = stained(1, 131, 150)
+    alone = models[0](on_gpu(images))
+    assert torch.equal(SeveralModels(models)(on_gpu(images)), alone)
+    np.testing.assert_array_equal(SeveralModels(models)(images), alone.cpu().numpy())
+    limit = models[0].workspace_bytes(1, 60, 150)
+    assert torch.equal(models[0](on_gpu(images), workspace_bytes=limit), alone)
+
+
+def test_two_gpus_give_the_bits_of_one(trained):
+    if torch.cuda.device_count() < 2:
+        pytest.skip("one GPU is here; two are needed")
+    from superres.native.several import SeveralModels
+
+    models = [NativeModel.create(trained.hyper, trained.tensors, device=device) for device in range(2)]
+    images = on_gpu(stained(1, 131, 150))
+    assert torch.equal(SeveralModels(models)(images), models[0](images))
