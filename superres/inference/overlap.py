@@ -1,4 +1,4 @@
-"""Frames to a card and back while it computes: page-locked buffers, two frames on their way, a queue for each direction.
+"""Frames to a card and back while it computes: page-locked buffers, two frames on their way, a queue each way.
 
 On a CPU nothing is to be gained and nothing of this runs.  The order of copies and waits is proven over a card of the
 tests that does everything as late as it may (tests/inference/test_overlap.py); it has never run on a GPU.

@@ -74,7 +74,7 @@ def errors_of(folder: Path) -> list[float]:
     # More than 64 channels, so that the tile is filled in two chunks; and blocks that are fused, with and without the
     # input convolution.  Two rows of tiles, and more than four groups for the folded tail.
     cases = [(random_specimen(base_channels=72, blocks=1, alpha=8), LAYERS),
-             (random_specimen(base_channels=34, blocks=2, alpha=10), DEFAULT)]
+             (random_specimen(base_channels=32, blocks=2, alpha=10), DEFAULT)]
     images = stained(1, 17, 9)
     errors = []
     for case, variant in cases:
