@@ -2,7 +2,7 @@
 # make test      the quick suite (a few minutes)         make test-all   everything, slow tests too
 # make bench     measure, write benchmarks/history/, compare with it by ratios
 # make lint      ruff and mypy                           make clean      remove what was built (keeps the environment)
-# make weights   train the weights that come with superres anew (an hour of one core)
+# make weights   train the weights that come with superres anew (half an hour of two cores)
 # make weights-scores   score them on slides that training never saw, and compare with their model card
 #
 # PYTHON=python3.12 picks the interpreter of a new environment, VENV=path its place, PYTEST_ARGS="-k engine" what runs.

@@ -44,6 +44,9 @@ CONDITIONS: dict[str, dict[str, Any]] = {
     "noise 0.03 (beyond training)": {"noise_coarse": 0.03},
     "0.6 µm out of focus (beyond training)": {"coarse_defocus_um": 0.6},
 }
+WINDOW_PX = 96
+ODD_OVER_EVEN = 2.0
+"""How much larger the error of the last row may be where the side is odd."""
 TOLERANCE = 0.002
 """Between a score and the model card's: other libraries and processors round otherwise; errors of method are larger."""
 
@@ -80,6 +83,32 @@ def scores(engine: superres.Engine, data: Path, **condition: Any) -> dict[str, t
             for specimen, both in found.items()}
 
 
+def border_errors(engine: superres.Engine, data: Path, **condition: Any) -> dict[str, float]:
+    """Mean absolute error of the outermost output pixels, in units of white, of windows of the test slides in condition
+    `standard`: of sides with an even and with an odd number of pixels, beside that inside the windows."""
+    source = SimulateSource(scenes=[f"{data}/test/*"], specimen_csv=data / "MANIFEST.csv", give="pairs",
+                            **{"bin2": "from-csv", "seed": 7, **condition})
+    found: dict[str, list[float]] = defaultdict(list)
+    for pair in source.acquire().pairs:
+        coarse, fine = pair.coarse.rgb(), pair.fine.rgb()
+        for top in range(0, coarse.shape[0] - WINDOW_PX, WINDOW_PX):
+            for left in range(0, coarse.shape[1] - WINDOW_PX, WINDOW_PX):
+                for side, kind in ((WINDOW_PX, "even"), (WINDOW_PX - 1, "odd")):
+                    raised = np.asarray(engine(coarse[top:top + side, left:left + side]))
+                    y, x = top * 5 // 2, left * 5 // 2
+                    error = np.abs(raised - fine[y:y + len(raised), x:x + len(raised)]).mean(axis=2)
+                    found["first row and column"] += [error[0].mean(), error[:, 0].mean()]
+                    found[f"last row and column, {kind} side"] += [error[-1].mean(), error[:, -1].mean()]
+                    found["farther than 13 input pixels from the border"].append(error[33:-33, 33:-33].mean())
+    return {where: float(np.mean(errors)) for where, errors in found.items()}
+
+
+def borders_table(errors: dict[str, float]) -> str:
+    """Markdown."""
+    return "\n".join(["| where | mean absolute error, % of white |", "|---|---|",
+                      *(f"| {where} | {100 * errors[where]:.2f} |" for where in sorted(errors))])
+
+
 def table(all_scores: dict[str, dict[str, tuple[float, float]]]) -> str:
     """Markdown: a row for each specimen in each condition, and the means over specimens."""
     lines = ["| condition | specimen | superres | bicubic | gain |", "|---|---|---|---|---|"]
@@ -94,6 +123,11 @@ def read_table(text: str) -> dict[tuple[str, str], tuple[float, float]]:
     """(condition, specimen) → SSIM of the network and of bicubic up-sampling, as `table` wrote it."""
     rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \| (0\.\d{4}) \| (0\.\d{4}) \|", text, flags=re.MULTILINE)
     return {(condition, specimen): (float(own), float(raised)) for condition, specimen, own, raised in rows}
+
+
+def read_borders(text: str) -> dict[str, float]:
+    """Where → mean absolute error in % of white, as `borders_table` wrote it."""
+    return {where: float(error) for where, error in re.findall(r"^\| ([^|]+) \| (\d+\.\d\d) \|$", text, re.MULTILINE)}
 
 
 def training_rows(data: Path) -> str:
@@ -132,9 +166,12 @@ def filled(card: str, name: str, content: str) -> str:
     return card[:card.index(begin) + len(begin)] + content + card[card.index(end):]
 
 
-def complaints(found: dict[str, dict[str, tuple[float, float]]]) -> list[str]:
+def complaints(found: dict[str, dict[str, tuple[float, float]]], borders: dict[str, float]) -> list[str]:
     """What the weights must do: the bars that this project set itself."""
     said = []
+    odd = borders["last row and column, odd side"]
+    if odd > ODD_OVER_EVEN * (even := borders["last row and column, even side"]):
+        said.append(f"last row and column of odd sides: error {odd:.4f}; expected at most {ODD_OVER_EVEN} × {even:.4f}")
     for condition, bar in (("standard", 0.08), ("standard, none binned", 0.05)):
         gains = {specimen: own - raised for specimen, (own, raised) in found[condition].items()}
         if np.mean(list(gains.values())) < bar:
@@ -153,14 +190,17 @@ def main() -> None:
     path = arguments.adopt or arguments.weights or shipped_weights()
     engine = superres.Engine.load(path, device="cpu")
     found = {name: scores(engine, data, **options) for name, options in CONDITIONS.items()}
-    print(table(found))
-    problems = complaints(found)
+    errors = border_errors(engine, data)
+    borders = borders_table(errors)
+    print(table(found), borders, sep="\n\n")
+    problems = complaints(found, errors)
     if arguments.adopt:
         if problems:
             raise SystemExit("error: not adopted: " + "; ".join(problems))
         shutil.copyfile(path, card.with_suffix(".safetensors"))
         text = card.read_text(encoding="utf-8")
-        for name, content in (("recipe", recipe(path)), ("scores", table(found)), ("data", training_rows(data))):
+        for name, content in (("recipe", recipe(path)), ("scores", table(found)), ("borders", borders),
+                              ("data", training_rows(data))):
             text = filled(text, name, content)
         card.write_text(text, encoding="utf-8")
         print(f"adopted: {card.with_suffix('.safetensors')} and its card")
@@ -169,6 +209,10 @@ def main() -> None:
         now = read_table(table(found))
         problems += [f"{' '.join(key)}: {now.get(key)}, the model card says {both}" for key, both in told.items()
                      if key not in now or np.abs(np.subtract(now[key], both)).max() > TOLERANCE]
+        told_borders, now_borders = read_borders(card.read_text(encoding="utf-8")), read_borders(borders)
+        problems += [f"{where}: {now_borders.get(where)} %, the model card says {error}"
+                     for where, error in told_borders.items()
+                     if abs(now_borders.get(where, np.inf) - error) > 100 * TOLERANCE]
         if problems:
             raise SystemExit("error: " + "; ".join(problems))
         print("as in the model card")

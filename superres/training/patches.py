@@ -190,15 +190,15 @@ def random_changes(augment: Augment, batch_size: int, step: int, seed: int) -> l
 def random_sides(share: float, patch_px: int, geometry: Geometry, step: int, seed: int) -> tuple[int, int]:
     """Height and width in coarse pixels to which the patches of a step are cut, at their bottom and right.
 
-    patch_px, or for each of the two with probability `share` 1 … geometry.origin_multiple − 1 pixels less.  A strided
-    output layer reads beyond the image's last row only where the side is no multiple of its stride; patches that are
+    patch_px, or for each of the two with probability `share` 1 … d − 1 pixels less, where L = u/d in lowest terms.  A
+    strided output layer reads beyond the image's last row only where the side is no multiple of d; patches that are
     always multiples would never teach a network what such a row should be.
     """
-    multiple = geometry.origin_multiple
-    if multiple == 1 or share == 0:
+    divisor = geometry.scale.denominator
+    if divisor == 1 or share == 0:
         return patch_px, patch_px
     rng = np.random.default_rng([seed, _SIDES, step])
-    cut, dropped = rng.random(2) < share, rng.integers(1, multiple, size=2)
+    cut, dropped = rng.random(2) < share, rng.integers(1, divisor, size=2)
     height, width = (patch_px - cut * dropped).tolist()
     return height, width
 

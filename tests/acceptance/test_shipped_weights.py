@@ -69,6 +69,23 @@ def test_one_slide_scores_what_the_card_says(scoring, shared_data):
     assert found["skimage-ihc"][0] == pytest.approx(told["standard", "skimage-ihc"][0], abs=0.005)
 
 
+def test_an_odd_side_ends_as_well_as_an_even_one(scoring, shared_data, project_root):
+    """Measured on the smallest specimen, and read from the card, which has all of them, and which the README cites."""
+    engine = superres.Engine.load(shipped_weights(), device="cpu")
+    others = [path.name for path in (shared_data / "test").iterdir() if "ihc" not in path.name]
+    measured = {where: 100 * error for where, error in
+                scoring.border_errors(engine, shared_data, exclude=others).items()}
+    told = scoring.read_borders(shipped_card().read_text(encoding="utf-8"))
+    assert measured.keys() == told.keys() and len(told) == 4
+    for errors in (measured, told):
+        assert errors["last row and column, odd side"] < 1.5 * max(errors["first row and column"],
+                                                                   errors["last row and column, even side"])
+    even, odd, inside = (told[where] for where in ("last row and column, even side", "last row and column, odd side",
+                                                   "farther than 13 input pixels from the border"))
+    assert f"{even:.1f} % of white where the side is even, by {odd:.1f} % where it is odd, and the inside by " \
+           f"{inside:.1f} %" in " ".join((project_root / "README.md").read_text(encoding="utf-8").split())
+
+
 @pytest.mark.slow
 def test_the_command_of_the_card_reproduces_it(project_root, shared_data):
     done = subprocess.run([sys.executable, project_root / "examples/weights/score.py"], capture_output=True, text=True)

@@ -52,7 +52,7 @@ def test_a_share_of_the_steps_loses_a_row_and_as_many_a_column():
 def test_every_rest_that_a_stride_can_leave_is_drawn():
     fourths = Geometry(5, 4, origin_multiple=4)
     assert {random_sides(1.0, 12, fourths, step, 0)[0] for step in range(60)} == {9, 10, 11}
-    for nothing_to_learn in (Geometry(2, 1), Geometry(8, 2)):
+    for nothing_to_learn in (Geometry(2, 1), Geometry(8, 2), Geometry(2, 1, origin_multiple=16)):
         assert {random_sides(1.0, 12, nothing_to_learn, step, 0) for step in range(20)} == {(12, 12)}
     assert {random_sides(0.0, 12, PAPER, step, 0) for step in range(20)} == {(12, 12)}, "the paper's"
 
