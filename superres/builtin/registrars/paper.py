@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any, Literal
 from weakref import WeakKeyDictionary
 
@@ -15,22 +14,15 @@ from pydantic import model_validator
 
 from superres.api import Mosaic, PluginOptions, Registrar, Registration, Tile
 from superres.api.registrar import stitched
-from superres.builtin.registrars.fields import (
-    MIN_FIELD_PX,
-    Context,
-    Field,
-    Refine,
-    block_means,
-    features_of,
-    prepare,
-)
-from superres.builtin.registrars.refinement import MARGIN_PX, Sharpened, region, sharpen
+from superres.builtin.registrars.confirming import Confirming, Placed
+from superres.builtin.registrars.fields import Context, Field, Refine, prepare
+from superres.builtin.registrars.refinement import Sharpened, sharpen
 from superres.errors import RegistrationError
-from superres.image import FloatArray, Image
+from superres.image import Image
 from superres.registration.diagnose import Limits, fit_features, refuse, refuse_mirrored
 from superres.registration.features import detect, smooth
-from superres.registration.find import PEAKS, Found, aligned_correlation, reduction_for
-from superres.registration.similarity import Fit, expected_error_um
+from superres.registration.find import Found, reduction_for
+from superres.registration.similarity import expected_error_um
 from superres.transform import Map, Transform
 
 CONTEXT_SIZE_PX = 2000
@@ -40,11 +32,6 @@ REPEATED_CORRELATION = 0.6
 """Two places that both correlate this well show a repeated pattern; a field that is not there stays below."""
 LONE_CORRELATION = 0.5
 """Least correlation after refinement of a place that no features confirm."""
-MAX_RIVALS = PEAKS - 2
-"""Of the peaks that the search remembers: with as many as these, there may be more."""
-RIVAL_SHARE = 0.25
-"""Places that show something else share up to 6 features with a field, copies of its place all but noise."""
-SAME_PLACE_PX = 4.0
 MAX_TREND_PX = 0.2
 UNREFINED_TRUST = 0.7
 """A place whose refinement was not believed: the features' place is kept, with this share of its confidence."""
@@ -107,7 +94,7 @@ class PaperRegistrar(Registrar):
         mosaic = coarse if isinstance(coarse, Mosaic) else Mosaic.of(coarse)
         field = prepare(fine, mosaic.pixel_size_um, self.options.flip, self.options.refine, self._upright)
         if guess is not None:
-            placed = self._confirm(field, mosaic, field.centre_px(mosaic, guess.inverse()))
+            placed = self._confirming.confirm(field, mosaic, field.centre_px(mosaic, guess.inverse()))
             if placed is not None:
                 return self._result(field, mosaic, placed, "guess")
         context = self._context(mosaic)
@@ -117,7 +104,7 @@ class PaperRegistrar(Registrar):
             turned = context.find(field, mosaic, self._rotations())
             found = turned if turned.correlation > found.correlation or self._accepts(turned) else found
         if self._accepts(found):
-            placed = self._confirm(field, mosaic, found.centre_px)
+            placed = self._confirming.confirm(field, mosaic, found.centre_px)
             if placed is not None:
                 return self._result(field, mosaic, placed, found)
             if self.options.refine == "icgn":
@@ -125,7 +112,7 @@ class PaperRegistrar(Registrar):
                 if alone is not None:
                     return alone
         elif found.correlation >= REPEATED_CORRELATION and found.z >= self.options.min_z:
-            placed = self._apart_from_others(field, mosaic, found)
+            placed = self._confirming.apart_from_others(field, mosaic, found)
             if placed is not None:
                 return self._result(field, mosaic, placed, found)
             raise RegistrationError(
@@ -138,6 +125,10 @@ class PaperRegistrar(Registrar):
     def _limits(self) -> Limits:
         options = self.options
         return Limits(options.max_rotation_deg, options.max_scale_error, options.min_inliers)
+
+    @property
+    def _confirming(self) -> Confirming:
+        return Confirming(self.options.refine, self._upright, self._limits, self.options.max_peak_ratio)
 
     def _rotations(self) -> tuple[float, ...]:
         """Every 2 degrees: a field of 50 reduced pixels still correlates when it is 1 degree off."""
@@ -152,62 +143,6 @@ class PaperRegistrar(Registrar):
     def _upright(self) -> bool:
         """Upright SURF is sharper but blind beyond 15 degrees; SIFT finds its own directions."""
         return bool(self.options.max_rotation_deg <= 15)
-
-    def _confirm(self, field: Field, mosaic: Mosaic, centre_px: tuple[float, float]) -> _Placed | None:
-        """Fit features around a centre; None where too few agree.
-
-        Raises RegistrationError ("magnification", "rotation") where enough agree on a similarity beyond the limits.
-        """
-        around = self._around(field, mosaic, centre_px)
-        if around is None or around.fit.count < self.options.min_inliers:
-            return None
-        fit, pixel = around.fit, mosaic.pixel_size_um
-        if not self._limits.holds(fit.transform):
-            raise refuse(field.name, fit, self._limits, pixel / field.image.pixel_size_um)
-        correlation = aligned_correlation(field.template, around.shown, fit.transform, field.pixel_um, pixel)
-        whole = fit.transform.then(Transform.shift(around.corner_px[0] * pixel, around.corner_px[1] * pixel))
-        return _Placed(whole, fit, around.points_um[fit.inliers], correlation)
-
-    def _around(self, field: Field, mosaic: Mosaic, centre_px: tuple[float, float]) -> _Around | None:
-        """The mosaic around a centre and what features of the field fit there; None where nothing does."""
-        reach = 0.5 * float(np.hypot(*field.template.shape)) + MARGIN_PX
-        top, left = max(0, int(centre_px[0] - reach)), max(0, int(centre_px[1] - reach))
-        bottom = min(mosaic.shape_px[0], int(np.ceil(centre_px[0] + reach)))
-        right = min(mosaic.shape_px[1], int(np.ceil(centre_px[1] + reach)))
-        if bottom - top < MIN_FIELD_PX or right - left < MIN_FIELD_PX:
-            return None
-        shown, covered = region(mosaic, top, left, bottom - top, right - left)
-        if not covered.any():
-            return None
-        features = detect(features_of(self.options.refine), smooth(block_means(shown, field.reduction)),
-                          upright=self._upright)
-        fit, points = fit_features(field.features, features, field.feature_pixel_um,
-                                   mosaic.pixel_size_um * field.reduction)
-        return None if fit is None else _Around((top, left), shown, fit, points)
-
-    def _apart_from_others(self, field: Field, mosaic: Mosaic, found: Found) -> _Placed | None:
-        """The place of the first of several high peaks, if features tell it from all the others; else None.
-
-        A sharp border between glass and tissue correlates with every other border of that direction; the features
-        beside it do not.  True copies of a place have about as many features in common as the place itself.  What is
-        cut out around a peak may hold the first place too, and its features are found again.
-        """
-        rivals = [centre for centre, height in found.others if height > self.options.max_peak_ratio]
-        if len(rivals) > MAX_RIVALS:
-            return None
-        placed = self._confirm(field, mosaic, found.centre_px)
-        if placed is None or placed.fit.count < 2 * self.options.min_inliers:
-            return None
-        limit = RIVAL_SHARE * placed.fit.count
-        own = np.asarray(field.centre_px(mosaic, placed.transform))
-        for centre in rivals:
-            around = self._around(field, mosaic, centre)
-            if around is None or around.fit.count < limit:
-                continue
-            there = np.asarray(field.centre_px(mosaic, around.fit.transform)) + around.corner_px
-            if np.hypot(*(there - own)) > SAME_PLACE_PX:
-                return None
-        return placed
 
     def _context(self, mosaic: Mosaic) -> Context:
         with self._lock:
@@ -225,7 +160,7 @@ class PaperRegistrar(Registrar):
         if fit is not None and fit.count >= limits.min_inliers:
             if not limits.holds(fit.transform):
                 raise refuse(field.name, fit, limits, mosaic.pixel_size_um / field.image.pixel_size_um)
-            placed = self._confirm(field, mosaic, field.centre_px(mosaic, fit.transform))
+            placed = self._confirming.confirm(field, mosaic, field.centre_px(mosaic, fit.transform))
             if placed is not None:
                 return self._result(field, mosaic, placed, "features")
         mirrored = np.ascontiguousarray(field.template[:, ::-1])
@@ -261,7 +196,7 @@ class PaperRegistrar(Registrar):
         return self._registration(field, sharpened.transform, confidence, sharpened.error_um, details, found,
                                   sharpened)
 
-    def _result(self, field: Field, mosaic: Mosaic, placed: _Placed, found: Found | str) -> Registration:
+    def _result(self, field: Field, mosaic: Mosaic, placed: Placed, found: Found | str) -> Registration:
         """found: the correlation peak that led here, or in a word what else did.
 
         Confidence is 1 − exp(−inliers / 20), so 0.53 for the least 15 and 0.92 for the 51 of the weakest correct field
@@ -305,28 +240,6 @@ class PaperRegistrar(Registrar):
             return Registration(to_fine, residual_um, confidence, details)
         return Registration(to_fine, residual_um, confidence, details, sharpened.frame,
                             _residual_map(field, sharpened))
-
-
-@dataclass(frozen=True, eq=False)
-class _Around:
-    """shown: mosaic pixels from corner_px on.  fit: (mirrored) field µm → µm of that region.  points_um: see _Placed,
-    of all matches."""
-
-    corner_px: tuple[int, int]
-    shown: FloatArray
-    fit: Fit
-    points_um: npt.NDArray[np.float64]
-
-
-@dataclass(frozen=True, eq=False)
-class _Placed:
-    """transform: (mirrored) field µm → mosaic µm.  points_um: the inliers' places in the field.  correlation:
-    band-passed, of template and region after alignment."""
-
-    transform: Transform
-    fit: Fit
-    points_um: npt.NDArray[np.float64]
-    correlation: float
 
 
 def _refined(sharpened: Sharpened, mosaic: Mosaic) -> dict[str, float | str]:
