@@ -392,3 +392,29 @@ def test_names_of_files_found_above_the_folder_are_valid(tmp_path):
 
     paths = [tmp_path / "pipeline" / ".." / name / "x.tif" for name in ("a", "b")]
     assert unique_names(paths, tmp_path / "pipeline") == ("a-x", "b-x")
+
+
+# ---- damaged files -------------------------------------------------------------------------------------------------
+
+def cut_in_half(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[:len(content) // 2])
+
+
+def test_a_damaged_field_waits_for_its_turn_and_a_damaged_tile_does_not(folder):
+    """A field costs a run that field, a tile the whole slide."""
+    cut_in_half(folder / "fine" / "slide2" / "f1.tif")
+    scan = acquire(folder).scans[0]
+    assert len(scan.fields) == 2
+    with pytest.raises(ImageError, match=r"f1\.tif.*fine/slide2"):
+        scan.fields[0].image.read()
+    cut_in_half(folder / "coarse" / "slide2" / "tile2.tif")
+    with pytest.raises(ImageError, match=r"coarse/slide2/tile2\.tif"):
+        acquire(folder)
+
+
+def test_a_folder_of_nothing_but_damaged_fields_is_an_error(folder):
+    for path in (folder / "fine").glob("*/*.tif"):
+        cut_in_half(path)
+    with pytest.raises(ImageError, match=r"fine/slide2/f1\.tif"):
+        acquire(folder)

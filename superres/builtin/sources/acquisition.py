@@ -17,6 +17,7 @@ from superres.builtin.sources.consistency import (
     check_white_level,
     common_pixel_size_um,
     read_headers,
+    readable_headers,
 )
 from superres.builtin.sources.files import (
     files_fingerprint,
@@ -109,6 +110,8 @@ class AcquisitionSource(Source):
     def acquire(self) -> Acquisition:
         """Look at the headers of all files, and say how they belong together.
 
+        A fine field that cannot be read stays in: its image raises when it is read, and costs a run that field alone.
+
         Raises SourceError for patterns without files, tiles of one slide that differ, fields of a slide without tiles,
         tables that do not fit, 16-bit files of a camera with fewer bits and no white level; ImageError for a file that
         cannot be read or states no pixel size.
@@ -117,7 +120,7 @@ class AcquisitionSource(Source):
         folder = options.folder
         coarse, fine = self._find()
         description = read_description(folder)
-        coarse_headers, fine_headers = read_headers(coarse, folder), read_headers(fine, folder)
+        coarse_headers, fine_headers = read_headers(coarse, folder), readable_headers(fine, folder)
         coarse_um, coarse_origin = common_pixel_size_um(coarse_headers, options.coarse_pixel_size_um, "coarse", folder)
         fine_um, fine_origin = common_pixel_size_um(fine_headers, options.fine_pixel_size_um, "fine", folder)
         check_finer(coarse_um, fine_um)
@@ -128,7 +131,7 @@ class AcquisitionSource(Source):
             slides = dict(sorted(slides.items(), key=lambda each: order.get(each[0], len(order))))
         for slide, (tiles, fields) in slides.items():
             check_alike(slide, {path: coarse_headers[path] for path in tiles},
-                        {path: fine_headers[path] for path in fields}, folder)
+                        {path: fine_headers[path] for path in fields if path in fine_headers}, folder)
         if options.white_level is None:
             check_white_level(coarse_headers, fine_headers, folder)
         places = self._places(coarse_headers, coarse_um)

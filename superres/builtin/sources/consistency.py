@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import numpy as np
@@ -27,6 +28,15 @@ def read_headers(paths: Iterable[Path], folder: Path) -> dict[Path, ImageHeader]
         except ImageError as error:
             raise ImageError(f"{relative(path, folder)}: {error.message}", hint=error.hint) from error
     return headers
+
+
+def readable_headers(paths: Sequence[Path], folder: Path) -> dict[Path, ImageHeader]:
+    """The headers of those files that have one.  Raises ImageError, of the first, where none has."""
+    headers: dict[Path, ImageHeader] = {}
+    for path in paths:
+        with suppress(ImageError):
+            headers |= read_headers((path,), folder)
+    return headers or read_headers(paths, folder)
 
 
 def common_pixel_size_um(headers: Mapping[Path, ImageHeader], given: float | None, what: str, folder: Path,
@@ -105,8 +115,9 @@ def check_white_level(tiles: Mapping[Path, ImageHeader], fields: Mapping[Path, I
     for headers in (tiles, fields):
         silent = [path for path, header in headers.items() if header.dtype == np.uint16 and header.white_level is None]
         for path in _spread(silent):
-            seen[path] = int(read_image(path, pixel_size_um=1.0).pixels.max())
-            if seen[path] >= 2 ** CAMERA_BITS[-1]:
+            with suppress(ImageError):  # a damaged one is said when its turn comes
+                seen[path] = int(read_image(path, pixel_size_um=1.0).pixels.max())
+            if seen.get(path, 0) >= 2 ** CAMERA_BITS[-1]:
                 return
     largest = max(seen.values(), default=0)
     if largest == 0:
