@@ -84,7 +84,8 @@ std::unique_ptr<sr_model> made(const Network &network, int device, int threads, 
   auto run =
       std::make_unique<DeviceForward>(network, device >= 0 ? cuda_backend(device) : emulated_backend(), variant);
   model->description = described(network, run->device_name(), "float16 storage, float32 sums",
-                                 run->kernel_text() + "\nlaunches=" + std::to_string(run->launches()));
+                                 run->kernel_text() + "\nlaunches=" + std::to_string(run->launches()) + "\nchoice=" +
+                                     (variant == SR_VARIANT_DEFAULT ? "by design, not measured on a card" : "asked for"));
   model->forward = std::move(run);
   return model;
 }

@@ -86,7 +86,10 @@ class NativeModel:
         return self
 
     def describe(self) -> dict[str, str]:
-        """What runs: device, arithmetic, kernel, channels, up, down, halo_px, origin_multiple; launches on a GPU."""
+        """What runs: device, arithmetic, kernel, channels, up, down, halo_px, origin_multiple.
+
+        On a GPU also launches (of a forward) and choice (who chose the variant, and by what).
+        """
         return dict(self._core.describe())
 
     def output_shape(self, height: int, width: int) -> tuple[int, int]:

@@ -12,7 +12,7 @@ import pytest
 
 from . import builds
 from .conftest import random_specimen, stained
-from .parity import BLOCKS, EMULATED, FOLDED, LAYERS, Request
+from .parity import BLOCKS, DEFAULT, EMULATED, FOLDED, LAYERS, Request
 from .test_parity import SMALL, check, levels
 
 KIB = 1024
@@ -57,6 +57,13 @@ def test_the_papers_network_is_fused_on_every_architecture(tmp_path, architectur
     place = str(builds.emulation() / "superres_parity"), EMULATED
     ((said, _),) = served(place, tmp_path, random_specimen(grow=grow), (FOLDED,), shared_bytes=LIMITS[architecture])
     assert FUSED in said and "launches=7\n" in said
+
+
+def test_the_default_is_the_folded_variant_and_says_that_no_card_chose_it(tmp_path):
+    place = str(builds.emulation() / "superres_parity"), EMULATED
+    (by_default, _), (folded, _) = served(place, tmp_path, random_specimen(**SMALL), (DEFAULT, FOLDED))
+    assert "choice=by design, not measured on a card\n" in by_default and "choice=asked for\n" in folded
+    assert by_default.replace("by design, not measured on a card", "asked for") == folded
 
 
 def test_fused_blocks_give_the_bits_of_single_layers(place, tmp_path, trained):

@@ -214,3 +214,23 @@ def test_two_gpus_give_the_bits_of_one(trained):
     models = [NativeModel.create(trained.hyper, trained.tensors, device=device) for device in range(2)]
     images = on_gpu(stained(1, 131, 150))
     assert torch.equal(SeveralModels(models)(images), models[0](images))
+
+
+@pytest.mark.parametrize("variant", ["layers", "folded"])
+def test_a_captured_model_gives_what_the_model_gives_on_any_stream(trained, variant):
+    from superres.native.graph import CapturedModel
+
+    model = NativeModel.create(trained.hyper, trained.tensors, device=0, variant=variant)
+    frames = [on_gpu(np.rint(stained(1, 160, 160, seed=seed) * 255).astype(np.uint8)) for seed in range(4)]
+    expected = [model(frame) for frame in frames]
+    captured = CapturedModel(model, (1, 3, 160, 160))
+    torch.cuda.synchronize()
+    streams = [torch.cuda.Stream() for _ in range(2)]
+    results = []
+    for index, frame in enumerate(frames):
+        with torch.cuda.stream(streams[index % 2]):
+            results.append(captured(frame))
+    torch.cuda.synchronize()
+    assert all(torch.equal(one, other) for one, other in zip(results, expected, strict=True))
+    with pytest.raises(ImageError, match="this graph was captured for"):
+        captured(frames[0].float())

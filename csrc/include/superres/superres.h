@@ -99,8 +99,8 @@ void sr_output_size(const sr_model *model, int64_t h, int64_t w, int64_t *out_h,
 void sr_tiling(const sr_model *model, int32_t *halo_px, int32_t *origin_multiple);
 
 /* What runs, one `key=value` a line: device, arithmetic ("float32", or "float16 storage, float32 sums"), kernel (which part
- * of the network takes which), launches (of a forward), channels ("32 34 38 44 52 62"), up, down, halo_px,
- * origin_multiple.  Lives as long as the model. */
+ * of the network takes which), launches (of a forward), choice (who chose the variant, and by what), channels
+ * ("32 34 38 44 52 62"), up, down, halo_px, origin_multiple.  Lives as long as the model. */
 const char *sr_model_describe(const sr_model *model);
 
 /* Bytes that a forward of this size needs as workspace; 0 for sizes that it does not take. */
