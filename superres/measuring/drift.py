@@ -88,7 +88,7 @@ def drift_page(name: str, passes: Sequence[Pass], coarse: Optics | None, fine: O
     with_truth = any(each.to_truth is not None for each in passes)
     head = ["pass", "size (px)", "nm per px", "change (%)", "SSIM to input", *(["SSIM to truth"] if with_truth else []),
             "red", "green", "blue", "reach (cycles/µm)", "power beyond coarse cut-off"]
-    rows = [["input" if each.number == 0 else str(each.number), f"{each.image.height} × {each.image.width}",
+    rows = [["input" if each.number == 0 else str(each.number), f"{each.image.height}\u00a0×\u00a0{each.image.width}",
              f"{1000 * each.image.pixel_size_um:.1f}", _number(each.change, "{:.2f}"), _number(each.to_input, "{:.3f}"),
              *([_number(each.to_truth, "{:.3f}")] if with_truth else []),
              *(f"{value:.3f}" for value in each.mean_rgb), _number(each.reach, "{:.2f}"),
@@ -127,7 +127,7 @@ def _warnings(passes: Sequence[Pass], coarse: Optics | None, fine: Optics | None
         if beyond:
             farthest = max(each.reach or 0.0 for each in beyond)
             found.append(f"From pass {beyond[0].number} on the spectrum goes beyond the {word} cut-off of "
-                         f"{optics.cutoff_cycles_per_um:.2f} cycles/µm, at most to {farthest:.2f}.")
+                         f"{optics.cutoff_cycles_per_um:.3f} cycles/µm, at most to {farthest:.3f}.")
     start = np.array(passes[0].mean_rgb)
     drift = 100 * float(np.abs(np.array(passes[-1].mean_rgb) - start).max())
     if drift > 1.0:

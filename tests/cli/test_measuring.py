@@ -288,7 +288,7 @@ def test_reproduce_prints_the_papers_numbers_beside_ours(superres, stained_file,
     outcome = superres("reproduce", tmp_path, *item, *weights, "--sides", "64", "--page", tmp_path / "p.html")
     assert outcome.status == 0, outcome.err
     expected = {"S1": "0.796", "S2": "51,008", "S3": "64 × 64",
-                "S4": "sine MTF, 100×/1.4NA", "S6": "1500 × 1500", "S7": "difference-mean",
+                "S4": "sine MTF, 100×/1.4NA", "S6": "1500\u00a0×\u00a01500", "S7": "difference-mean",
                 "S9": "bicubic"}
     text = check_page(tmp_path / "p.html")
     assert "What differs in data and hardware" in text

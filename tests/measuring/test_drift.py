@@ -56,8 +56,8 @@ def test_invented_detail_and_fading_colours_are_named_with_the_pass(frame):
     assert passes[2].added > 10 * passes[1].added
     page = drift_page("field", passes, COARSE, FINE)
     (what, *_) = page.sections
-    assert any("From pass 2 on" in text and "2.73" in text for text in what.warnings)
-    assert any("3.55" in text for text in what.warnings)
+    assert any("From pass 2 on" in text and "2.727" in text for text in what.warnings)
+    assert any("3.545" in text for text in what.warnings)
     assert any("Colours drift" in text for text in what.warnings)
 
 
