@@ -19,7 +19,8 @@ from superres.image import Image
 from superres.io.atomic import write_bytes
 from superres.measuring import virtual_target
 from superres.measuring.drift import measure_passes
-from superres.measuring.mtf import marked_picture, measure_target_image
+from superres.measuring.mtf import measure_target_image
+from superres.measuring.mtf_pages import marked_picture
 from superres.optics.consistency import ForwardModel, consistency_map
 from superres.report.data import Layer
 from superres.report.encoding import png_bytes
