@@ -3,7 +3,8 @@
 Fields of 480 fine pixels of eight tissues under the virtual microscope's optics, in the views `clean` and `hard` of
 tests/registration/virtual.py, at random angles within 3 degrees and scales within 2 %.  The registrars are called as a
 run calls them; the other methods start from SIFT's answer, and take it over where they have none.  Writes
-benchmarks/registration/methods.json, from which the table of docs/registration.md is made.
+benchmarks/registration/methods.json, from which the table of docs/registration.md is made.  With --surf, the paper's
+SURF alone on as many fields as the default; that goes to benchmarks/registration/surf.json.
 
 Prediction written before the first run: the order of the registration study, default < dense flow < phase correlation ≈
 SIFT < AKAZE < SURF < ECC, and the default within 0.01 / 0.02 (clean) and 0.05 / 0.09 (hard) coarse px.
@@ -209,12 +210,19 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True, help="folder of real micrographs, with train/")
     parser.add_argument("--fields", type=int, default=26, help="of each tissue and view, for the default")
     parser.add_argument("--rivals", type=int, default=4, help="of each tissue and view, for all methods")
+    parser.add_argument("--surf", action="store_true", help="only SURF, on all fields")
     options = parser.parse_args()
     record: dict[str, Any] = {}
     for condition in (CLEAN, HARD):
+        if options.surf:
+            place, tally = registrar("surf"), Tally()
+            for case in cases(options.data.resolve(), condition, options.fields):
+                place(case, tally)
+            record[condition.name] = tally.facts()
+            continue
         tallies = measured(options.data.resolve(), condition, options.fields, options.rivals)
         record[condition.name] = {name: tally.facts() for name, tally in tallies.items()}
-    write_record("methods", record)
+    write_record("surf" if options.surf else "methods", record)
 
 
 if __name__ == "__main__":

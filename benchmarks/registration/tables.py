@@ -42,6 +42,11 @@ def stitching() -> str:
     y, x = real["tiles_tma_yx_px"]
     lines += ["", f"Real data: tiles_sem lies within {real['tiles_sem_largest_difference_px']:.2f} px of the published "
                   f"places, the second tile of tiles_tma at ({y:.2f}, {x:.2f}) px (published: −2, 461)."]
+    if (FOLDER / "multiview.json").exists():
+        grids = read_record("multiview")["measured"]["grids"]
+        lines += ["", "multiview-stitcher 0.1.62 on the first slide, in one process with the others: " + "; ".join(
+            f"{kind} " + ", ".join(f"{name} {_placed(facts)}" for name, facts in row.items())
+            for kind, row in grids.items()) + "."]
     return "\n".join(lines)
 
 
@@ -67,18 +72,49 @@ def placements() -> str:
     return "\n".join(lines)
 
 
+QUIET_LOAD = 3.0
+"""With more waiting for two processors than the measurement itself, seconds of the clock say nothing of it."""
+
+
 def speed() -> str:
     measured = read_record("speed")["measured"]
-    lines = ["| work | processor s, one thread |", "|---|---|"]
-    lines += [f"| {row['tiles']} tiles of 600² stitched | {row['cpu_s']:.1f} |" for row in measured["stitching"]]
-    lines += [f"| {row['fields']} fields of 1024² found and refined in {measured['mosaic_px'][0]} × "
-              f"{measured['mosaic_px'][1]} px | {row['cpu_s']:.1f} |" for row in measured["finding"]]
-    lines += ["", f"Peak memory of the process {measured['peak_mib']} MiB, {measured['of_which_tiles_mib']} MiB of it "
-                  "the tiles themselves, which here lie in memory."]
+    load = measured["load"][0]
+    lines = ["| work | processor s | clock s | for each |", "|---|---|---|---|"]
+    for row in measured["stitching"]:
+        lines.append(f"| {row['tiles']} tiles of 600² stitched, one thread | {row['cpu_s']:.1f} | "
+                     f"{_clock(row, load)} | {1000 * row['cpu_s'] / row['edges']:.0f} ms of processor an overlap |")
+    for row in measured["finding"]:
+        height, width = measured["mosaic_px"]
+        lines.append(f"| {row['fields']} fields of 1024² in {height} × {width} px, two at a time | "
+                     f"{row['cpu_s']:.1f} | {_clock(row, load)} | "
+                     f"{1000 * row['cpu_s'] / row['fields']:.0f} ms of processor a field |")
+    last = measured["finding"][-1]
+    refused = "; ".join(f"{row['reason']} with {100 * row['tissue']:.0f} % tissue" for row in last["refused"])
+    busy = "" if load < QUIET_LOAD else ": seconds of the clock are left out"
+    lines += ["", f"Refused of {last['fields']}: {refused or 'none'}. Load of the machine {load:.1f} at the end, for "
+                  f"two processors{busy}. Peak memory of the process {measured['peak_mib']} MiB, "
+                  f"{measured['of_which_tiles_mib']} MiB of it the tiles themselves, which here lie in memory."]
     return "\n".join(lines)
 
 
-TABLES = {"methods": methods, "stitching": stitching, "placements": placements, "speed": speed}
+def _clock(row: dict[str, Any], load: float) -> str:
+    return f"{row['wall_s']:.1f}" if load < QUIET_LOAD else "–"
+
+
+def end_to_end() -> str:
+    measured = read_record("end_to_end")["measured"]
+    lines = ["| slide | fields | refused | median | p95 | largest |", "|---|---|---|---|---|---|"]
+    for name, row in measured["slides"].items():
+        lines.append(f"| {name} | {row['fields']} | {row['refused']} | {row['median_px']:.3f} | {row['p95_px']:.3f} | "
+                     f"{row['max_px']:.3f} |")
+    row = measured["all"]
+    lines.append(f"| **all** | {row['fields']} | {row['refused']} | {row['median_px']:.3f} | **{row['p95_px']:.3f}** | "
+                 f"{row['max_px']:.3f} |")
+    return "\n".join(lines)
+
+
+TABLES = {"methods": methods, "stitching": stitching, "placements": placements, "speed": speed,
+          "end_to_end": end_to_end}
 
 
 def filled(text: str) -> str:

@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.registration.records import FOLDER, read_record
-from benchmarks.registration.tables import PAGE, TABLES, filled
+from benchmarks.registration.tables import PAGE, QUIET_LOAD, TABLES, filled
 from superres.builtin.registrars.paper import PaperRegistrar
 
 
@@ -38,21 +38,32 @@ def test_no_accepted_placement_was_wrong():
 @pytest.mark.parametrize(("kind", "bar"), [("easy", 0.03), ("vignette", 0.05), ("blank", 0.03)])
 def test_stitching_met_its_gates(kind, bar):
     row = measured("stitching")["grids"][kind]
-    # In one grid of `blank` a tile has only empty neighbours: its place is the stage's, and no measure of stitching.
-    assert sorted(row["superres"]["rmse_px"])[1 if kind == "blank" else -1] <= bar
+    own = sorted(row["superres"]["rmse_px"])
+    assert len(own) >= 6
+    assert own[-1] <= bar
     best = min(facts["median_rmse_px"] for name, facts in row.items() if name != "superres" and facts["rmse_px"])
     assert best >= 3 * row["superres"]["median_rmse_px"]
     assert row["superres"]["median_cpu_s"] <= 1.5 * row["ashlar"]["median_cpu_s"]
+
+
+def test_from_tiles_to_place_met_its_gate():
+    record = measured("end_to_end")
+    row = record["all"]
+    assert len(record["slides"]) >= 6 and row["p95_px"] <= 0.05
+    assert row["refused"] <= 0.02 * (row["fields"] + row["refused"])
 
 
 def test_time_grows_with_the_work():
     record = measured("speed")
     assert record["peak_mib"] <= 2048
     assert record["stitching"][-1]["cpu_s"] <= 45
-    assert record["finding"][-1]["cpu_s"] <= 60, "30 s of two cores; one after the other they take longer than that"
-    for rows, key in ((record["stitching"], "tiles"), (record["finding"], "fields")):
+    last = record["finding"][-1]
+    # On a busy machine the clock says nothing; two at a time on two processors, half of their seconds are left.
+    seconds = last["wall_s"] if record["load"][0] < QUIET_LOAD else last["cpu_s"] / 2
+    assert seconds <= 30 and last["usable refused"] <= 0.02 * last["fields"] and last["largest_error_px"] <= 0.5
+    for rows, key in ((record["stitching"], "edges"), (record["finding"], "fields")):
         per_piece = [row["cpu_s"] / row[key] for row in rows]
-        assert per_piece[-1] <= 1.25 * per_piece[0], "no faster than linearly, within the noise of a shared machine"
+        assert per_piece[-1] <= 1.1 * per_piece[0], "no faster than linearly"
 
 
 def test_every_reason_of_the_registrar_is_explained():
@@ -61,5 +72,6 @@ def test_every_reason_of_the_registrar_is_explained():
     source = "".join(path.read_text() for folder in ("registration", "builtin/registrars", "stages")
                      for path in (Path(PAGE).parents[1] / "superres" / folder).glob("*.py"))
     for reason in ("blank", "disconnected", "out-of-bound", "not-found", "ambiguous", "too-few-features",
-                   "magnification", "rotation", "mirrored", "low-confidence", "outside", "too-small", "too-bright"):
+                   "magnification", "rotation", "mirrored", "low-confidence", "outside", "too-small", "too-bright",
+                   "unreadable", "exchanged"):
         assert f'"{reason}"' in source and f"`{reason}`" in text
