@@ -68,6 +68,14 @@ public:
     model_.reset(made);
   }
 
+  Model(const Model &) = delete;
+  Model &operator=(const Model &) = delete;
+  // Freeing a GPU's memory waits for its work, and other threads of Python need not.
+  ~Model() {
+    const py::gil_scoped_release released;
+    model_.reset();
+  }
+
   py::dict describe() const { return facts_of(sr_model_describe(model_.get())); }
 
   std::pair<std::int64_t, std::int64_t> output_size(std::int64_t h, std::int64_t w) const {

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import threading
 
 import numpy as np
@@ -117,6 +118,21 @@ def test_what_the_native_engine_cannot_do_is_an_error():
     weights.tensors["expand.bias"][3] = 1e5
     with pytest.raises(WeightsError, match=r"'expand.bias' holds 100000.*beyond the range of float16"):
         Engine.from_weights(weights, device="cpu", engine="native", catalog=Catalog.builtin())
+
+
+def test_weights_that_overflow_float16_are_refused_where_float16_computes():
+    """On a GPU; here the same check on the same module in float16 on the CPU."""
+    weights = make_weights(**SMALL)
+    reference = Engine.from_weights(weights, device="cpu", engine="torch", catalog=Catalog.builtin())._runner.network
+    like = torch.zeros((), dtype=torch.float16)
+    engines.require_float16_suffices(copy.deepcopy(reference).half(), reference, like)
+    reference.blocks[0][0].weight.fill_(6e4)
+    with pytest.raises(WeightsError, match=r"off on a test frame.*activations leave its range \(65504\)"):
+        engines.require_float16_suffices(copy.deepcopy(reference).half(), reference, like)
+    hidden = copy.deepcopy(reference)   # as a ReLU that makes NaN zero would
+    hidden.blocks[0][0].weight.zero_()
+    with pytest.raises(WeightsError, match="off on a test frame"):
+        engines.require_float16_suffices(hidden.half(), reference, like)
 
 
 def test_an_engine_that_is_not_installed_is_an_error_with_the_way_out(monkeypatch):

@@ -92,6 +92,56 @@ def test_where_nothing_may_be_missing_a_missing_tool_is_a_failure(monkeypatch):
             builds.build("never")
 
 
+def test_one_small_gpu_is_all_that_may_not_be_missing(monkeypatch):
+    for required in (True, False):
+        monkeypatch.setattr(builds, "REQUIRED", required)
+        with pytest.raises(pytest.skip.Exception, match="two are needed; SUPERRES_REQUIRE_CUDA=1 asks for one GPU"):
+            builds.beyond("one GPU is here; two are needed")
+
+
+def test_without_nvcc_auto_builds_without_kernels(tmp_path):
+    """The programs of the build are there, nvcc is not."""
+    (tmp_path / "bin").mkdir()
+    for name in ("cmake", "ninja", "c++", "cc", "ar", "ranlib", "ld", "as", "uname", "sh"):
+        (tmp_path / "bin" / name).symlink_to(builds.tool(name))
+    environment = {"PATH": str(tmp_path / "bin")}
+    done = subprocess.run([builds.tool("cmake"), "-S", builds.ROOT, "-B", tmp_path / "build", "-G", "Ninja",
+                           "-DSUPERRES_PYTHON=OFF"], capture_output=True, text=True, check=False, env=environment)
+    assert done.returncode == 0, done.stderr
+    assert "without kernels for GPUs (SUPERRES_CUDA=AUTO)" in done.stdout
+    refused = subprocess.run([builds.tool("cmake"), "-S", builds.ROOT, "-B", tmp_path / "on", "-G", "Ninja",
+                              "-DSUPERRES_PYTHON=OFF", "-DSUPERRES_CUDA=ON"], capture_output=True, text=True,
+                             check=False, env=environment)
+    assert refused.returncode != 0 and "no working nvcc was found" in refused.stderr
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("cuda", ["AUTO without nvcc", "ON"])
+def test_a_program_finds_the_package_of_every_build(tmp_path, project_root, cuda):
+    """Compiled and linked against what `cmake --install` left, with the CUDA runtime inside, and run on the CPU."""
+    if cuda == "ON":
+        if shutil.which("nvcc") is None:
+            builds.missing("nvcc is not installed")
+        folder = builds.build("portable", "-DSUPERRES_CUDA=ON", "-DCMAKE_BUILD_TYPE=Release")
+    else:
+        folder = builds.build("no-nvcc", "-DSUPERRES_CUDA=AUTO", "-DCMAKE_CUDA_COMPILER=CMAKE_CUDA_COMPILER-NOTFOUND",
+                              "-DCMAKE_BUILD_TYPE=Release")
+    builds.run(builds.tool("cmake"), "--install", folder, "--prefix", tmp_path / "tree")
+    builds.run(builds.tool("cmake"), "-S", builds.ROOT / "examples" / "cpp", "-B", tmp_path / "example", "-G", "Ninja",
+               f"-DCMAKE_MAKE_PROGRAM={builds.tool('ninja')}", f"-DCMAKE_PREFIX_PATH={tmp_path / 'tree'}",
+               "-DCMAKE_BUILD_TYPE=Release")
+    builds.run(builds.tool("cmake"), "--build", tmp_path / "example")
+    cv2.imwrite(str(tmp_path / "in.ppm"), np.full((8, 10, 3), 100, np.uint8))
+    weights = project_root / "tests" / "data" / "quickstart-weights.safetensors"
+    said = builds.run(tmp_path / "example" / "upscale", weights, tmp_path / "in.ppm", tmp_path / "out.ppm")
+    assert "device=cpu" in said and cv2.imread(str(tmp_path / "out.ppm")).shape == (20, 25, 3)
+    linked = builds.run("ldd", tmp_path / "example" / "upscale")
+    assert not re.search("libcud|libtorch|libpython", linked)
+    held = subprocess.run(["grep", "-c", "cudaLaunchKernel", tmp_path / "example" / "upscale"], capture_output=True,
+                          text=True, check=False)
+    assert (int(held.stdout) > 0) == (cuda == "ON")
+
+
 def test_cuda_that_is_asked_for_and_missing_is_an_error(tmp_path):
     done = subprocess.run([builds.tool("cmake"), "-S", builds.ROOT, "-B", tmp_path, "-DSUPERRES_PYTHON=OFF",
                            "-DSUPERRES_CUDA=ON", "-DCMAKE_CUDA_COMPILER=/nowhere/nvcc"],

@@ -232,15 +232,32 @@ def test_the_papers_network_at_160_px(driver, trained, grow):
     both(driver, trained if grow == "second" else random_specimen(grow=grow), stained(1, 160, 160))
 
 
+def test_an_activation_beyond_float16_makes_the_output_plainly_wrong(driver):
+    """Not always infinite or NaN, which the ReLU takes for 0: so `Engine` compares a test frame with float32."""
+    case = random_specimen(**SMALL)
+    for name in ("input.weight", "input.bias", "blocks.0.first.weight"):
+        case.tensors[name][:] = {"input.weight": 0.0, "input.bias": 1.0, "blocks.0.first.weight": 6e4}[name]
+    images = stained(1, 5, 6)
+    expected = case.expected(images)
+    assert np.isfinite(expected).all() and np.abs(expected).max() > 65504
+    (result,) = driver.forwards(case, images)
+    assert not np.sqrt(np.mean((result - expected) ** 2)) <= 0.02 * np.sqrt(np.mean(expected ** 2))
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("check_name", ["memcheck", "racecheck"])
-def test_compute_sanitizer_finds_nothing(tmp_path, trained, check_name):
+@pytest.mark.parametrize("network", ["trained", "more than 64 channels", "up 6"])
+def test_compute_sanitizer_finds_nothing(tmp_path, trained, check_name, network):
+    """The paper's network; input in chunks and output in blocks; a sub-pixel layer of two blocks of channels."""
+    case = {"trained": trained,
+            "more than 64 channels": random_specimen(base_channels=72, blocks=1, alpha=64),
+            "up 6": random_specimen(base_channels=9, blocks=1, alpha=4, up=6, down=4, grow="first")}[network]
     build = builds.on_gpu()
     sanitizer = shutil.which("compute-sanitizer")
     if sanitizer is None:
         builds.missing("compute-sanitizer is not installed")
     command = (str(sanitizer), "--tool", check_name, "--error-exitcode", "9", str(build / "superres_parity"))
-    both(Driver(command, 0, tmp_path), trained, stained(2, 33, 50))
+    both(Driver(command, 0, tmp_path), case, stained(2, 33, 50) if network == "trained" else stained(1, 17, 33))
 
 
 def test_the_suite_would_see_a_wrong_network(driver):

@@ -86,6 +86,19 @@ def test_wheel_with_compiler_holds_the_native_module(sources: Path) -> None:
 
 
 @pytest.mark.slow
+def test_a_wheel_without_kernels_for_gpus_says_so(tmp_path: Path, sources: Path) -> None:
+    """SUPERRES_CUDA=OFF reaches CMake through pip's build, nvcc or not."""
+    wheel, _ = build(sources, "wheel", {**os.environ, "SUPERRES_NATIVE": "ON", "SUPERRES_CUDA": "OFF"})
+    with zipfile.ZipFile(wheel) as archive:
+        archive.extractall(tmp_path / "site")
+    script = ("from superres import native; info = native.build_info()\n"
+              "print(info['cuda'], info['cuda_architectures'], native.device_count(), native.__file__)\n")
+    done = subprocess.run([sys.executable, "-c", script], env={**os.environ, "PYTHONPATH": str(tmp_path / "site")},
+                          cwd=tmp_path, capture_output=True, text=True, check=True)
+    assert done.stdout.startswith("no none 0 ") and str(tmp_path / "site") in done.stdout
+
+
+@pytest.mark.slow
 def test_sdist_installs_and_works_without_compiler(
         tmp_path: Path, sources: Path, bare_environment: dict[str, str]) -> None:
     """pip's own way, with build isolation (it fetches the build tools from the package registry), in a new environment.

@@ -112,6 +112,8 @@ size_t sr_workspace_size(const sr_model *model, int64_t n, int64_t h, int64_t w)
  *     negative (in) or skip (out), but outputs must not overlap one another, nor the input.
  * u8: 255 is white; the output is clamped and rounded half to even.  f32: 1.0 is white, nothing is clamped; aligned to
  *     4 bytes; on a GPU at most 65504.
+ * On a GPU activations are float16: where weights, allowed as they are, make one larger than 65504, it becomes infinite
+ *     and the output is wrong, not always infinite or NaN: compare with SR_DEVICE_CPU once where weights are in doubt.
  * workspace: on the model's device, aligned to 256 bytes, at least sr_workspace_size bytes; not shared by forwards that
  *     may run at one time.  Nothing is allocated, so a forward may be captured in a graph.
  * stream: a cudaStream_t of the model's device (NULL: the default stream); the call returns when the work is queued.
