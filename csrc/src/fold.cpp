@@ -56,8 +56,9 @@ void add_map(const Network &network, const Kind &row, const Kind &column, double
         for (int in = 0; in < channels; ++in)
           for (int inner = 0; inner < 9; ++inner) {
             const int yy = y + fold.before - 1 + inner / 3, xx = x + fold.before - 1 + inner % 3;
-            weight[((size(out) * size(fold.side) + size(yy)) * size(fold.side) + size(xx)) * size(channels) + size(in)] +=
-                factor * static_cast<double>(first.weight[(size(channel) * size(channels) + size(in)) * 9 + size(inner)]);
+            const auto to = ((size(out) * size(fold.side) + size(yy)) * size(fold.side) + size(xx)) * size(channels);
+            const auto from = (size(channel) * size(channels) + size(in)) * 9 + size(inner);
+            weight[to + size(in)] += factor * static_cast<double>(first.weight[from]);
           }
       }
     }
@@ -78,7 +79,8 @@ bool is_worth_folding(const Network &network) {
   const auto fold = fold_of(network.numbers);
   const double up = network.numbers.up, down = network.numbers.down, channels = network.expand().in;
   const double side = fold.shuffle * fold.side;
-  return channels * 3 * side * side / (fold.stride * fold.stride) < channels * 27 * up * up + 81 * (up / down) * (up / down);
+  const double folded = channels * 3 * side * side / (fold.stride * fold.stride);
+  return folded < channels * 27 * up * up + 81 * (up / down) * (up / down);
 }
 
 Layer folded_layer(const Network &network) {

@@ -75,7 +75,8 @@ std::unique_ptr<sr_model> made(const Network &network, int device, int threads, 
   model->geometry = {network.numbers, network.halo_px(), network.origin_multiple()};
   if (device == SR_DEVICE_CPU) {
     auto plain = std::make_unique<PlainForward>(network, threads);
-    model->description = described(network, "cpu, threads " + std::to_string(plain->threads()), "float32", "plain loops");
+    model->description =
+        described(network, "cpu, threads " + std::to_string(plain->threads()), "float32", "plain loops");
     model->forward = std::move(plain);
     return model;
   }
@@ -83,9 +84,10 @@ std::unique_ptr<sr_model> made(const Network &network, int device, int threads, 
           "device is " + std::to_string(device) + "; expected -1 for the CPU or the number of a GPU");
   auto run =
       std::make_unique<DeviceForward>(network, device >= 0 ? cuda_backend(device) : emulated_backend(), variant);
-  model->description = described(network, run->device_name(), "float16 storage, float32 sums",
-                                 run->kernel_text() + "\nlaunches=" + std::to_string(run->launches()) + "\nchoice=" +
-                                     (variant == SR_VARIANT_DEFAULT ? "by design, not measured on a card" : "asked for"));
+  const char *choice = variant == SR_VARIANT_DEFAULT ? "by design, not measured on a card" : "asked for";
+  model->description =
+      described(network, run->device_name(), "float16 storage, float32 sums",
+                run->kernel_text() + "\nlaunches=" + std::to_string(run->launches()) + "\nchoice=" + choice);
   model->forward = std::move(run);
   return model;
 }
@@ -264,45 +266,45 @@ int64_t sr_band_rows(const sr_model *model, int64_t n, int64_t h, int64_t w, siz
 }
 
 sr_status sr_forward_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
-    const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace, size_t workspace_bytes, void *stream, sr_message *message) {
-  return guarded(message, [&] {
-    forward_whole(Call<uint8_t>{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream}, n, h, w);
-  });
+                        const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                        size_t workspace_bytes, void *stream, sr_message *message) {
+  const Call<uint8_t> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream};
+  return guarded(message, [&] { forward_whole(call, n, h, w); });
 }
 
 sr_status sr_forward_band_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
-    const int64_t out_strides[4], int64_t n, int64_t w, const sr_band *band, void *workspace, size_t workspace_bytes, void *stream, sr_message *message) {
-  return guarded(message, [&] {
-    forward_band(Call<uint8_t>{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream}, n, w, band);
-  });
+                             const int64_t out_strides[4], int64_t n, int64_t w, const sr_band *band, void *workspace,
+                             size_t workspace_bytes, void *stream, sr_message *message) {
+  const Call<uint8_t> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream};
+  return guarded(message, [&] { forward_band(call, n, w, band); });
 }
 
 sr_status sr_forward_bands_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
-    const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace, size_t workspace_bytes, void *stream, sr_message *message) {
-  return guarded(message, [&] {
-    forward_bands(Call<uint8_t>{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream}, n, h, w);
-  });
+                              const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                              size_t workspace_bytes, void *stream, sr_message *message) {
+  const Call<uint8_t> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream};
+  return guarded(message, [&] { forward_bands(call, n, h, w); });
 }
 
 sr_status sr_forward_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
-    const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace, size_t workspace_bytes, void *stream, sr_message *message) {
-  return guarded(message, [&] {
-    forward_whole(Call<float>{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream}, n, h, w);
-  });
+                         const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                         size_t workspace_bytes, void *stream, sr_message *message) {
+  const Call<float> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream};
+  return guarded(message, [&] { forward_whole(call, n, h, w); });
 }
 
 sr_status sr_forward_band_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
-    const int64_t out_strides[4], int64_t n, int64_t w, const sr_band *band, void *workspace, size_t workspace_bytes, void *stream, sr_message *message) {
-  return guarded(message, [&] {
-    forward_band(Call<float>{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream}, n, w, band);
-  });
+                              const int64_t out_strides[4], int64_t n, int64_t w, const sr_band *band,
+                              void *workspace, size_t workspace_bytes, void *stream, sr_message *message) {
+  const Call<float> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream};
+  return guarded(message, [&] { forward_band(call, n, w, band); });
 }
 
 sr_status sr_forward_bands_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
-    const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace, size_t workspace_bytes, void *stream, sr_message *message) {
-  return guarded(message, [&] {
-    forward_bands(Call<float>{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream}, n, h, w);
-  });
+                               const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                               size_t workspace_bytes, void *stream, sr_message *message) {
+  const Call<float> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream};
+  return guarded(message, [&] { forward_bands(call, n, h, w); });
 }
 
 } // extern "C"
