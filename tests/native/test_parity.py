@@ -193,7 +193,7 @@ def test_outputs_go_where_they_are_wanted_and_nowhere_else(driver):
     buffer = np.empty((count, height + 3, width + 5, 4), np.uint8)
     place = buffer[:, 1:1 + height, 2:2 + width, :3].transpose(0, 3, 1, 2)[:, :, ::-1]
     request = Request()
-    request.model(case.hyper, case.tensors, driver.device)
+    request.model(case.hyper, case.tensors, driver.device, variant=driver.variant)
     request.forward(images, place)
     (_, outcome) = request.serve(driver.command, driver.folder)
     filled = outcome.output.reshape(buffer.shape)
