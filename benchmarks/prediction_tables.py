@@ -92,20 +92,28 @@ ROUNDING = {"": 0.005, "ms": 0.05}
 """A measurement that rounds to what was predicted is what was predicted."""
 
 
+def _circumstances(each: Measured) -> str:
+    """What a reader must know of a measurement that was not by the wall's clock."""
+    if each.facts.get("clock") != "process_time":
+        return ""
+    side = f"{each.facts['side_px']}², " if "side_px" in each.facts else ""
+    return f" ({side}processor time)"
+
+
 def predictions(found: Sequence[Measured]) -> str:
     """Less is faster in all of them: a figure below the range is better than predicted."""
     lines = ["| what | predicted | measured | so it was |", "|---|---|---|---|"]
     for each in PREDICTIONS:
-        figures = [figure for record in found if (figure := each.of(record)) is not None]
+        figures = [(figure, _circumstances(record)) for record in found if (figure := each.of(record)) is not None]
         digits = ".2f" if not each.unit or each.high < 2 else ".1f"
         unit = f" {each.unit}" if each.unit else ""
         span = f"at most {each.high:{digits}}" if each.low == 0 else f"{each.low:{digits}}" if each.low == each.high \
             else f"{each.low:{digits}} – {each.high:{digits}}"
         if figures:
-            figure = figures[-1]
+            figure, how = figures[-1]
             slack = ROUNDING[each.unit]
             verdict = "better" if figure < each.low - slack else "worse" if figure > each.high + slack else "right"
-            lines.append(f"| {each.what} | {span}{unit} | {figure:{digits}}{unit} | {verdict} |")
+            lines.append(f"| {each.what} | {span}{unit} | {figure:{digits}}{unit}{how} | {verdict} |")
         else:
             lines.append(f"| {each.what} | {span}{unit} | {NOT_YET} | open |")
     return "\n".join(lines)

@@ -89,3 +89,10 @@ def test_the_floor_is_the_arithmetic_of_the_paper():
     model = Rivenson2017Model()
     assert prediction_tables.multiply_adds(model) == pytest.approx(203_672, abs=1)
     assert prediction_tables.multiply_adds(model, folded=True) == pytest.approx(203_672 - 42_356 + 29_062.5, abs=1)
+
+
+def test_what_is_processor_time_says_so(tmp_path):
+    facts = {"ratio": 0.9, "side_px": 64, "clock": "process_time"}
+    a_run(tmp_path, "test_folded_tail_beside_the_network_as_built", 2, facts, "bench_inference.py")
+    became = prediction_tables.predictions(engine_tables.records(tmp_path))
+    assert "| CPU, the last two layers folded / not | 0.92 | 0.90 (64², processor time) | better |" in became
