@@ -139,7 +139,7 @@ def _is_grey(windows: list[FloatArray]) -> bool:
     second = 0.0
     for window in windows:
         blurred = ndimage.gaussian_filter(window, (GREY_BLUR_PX, GREY_BLUR_PX, 0)).reshape(-1, 3)
-        variance = float(np.linalg.eigvalsh(np.cov(blurred.T.astype(np.float64)))[1])
+        variance = float(np.linalg.eigvalsh(np.cov(blurred.T.astype(np.float64), bias=True))[1])
         # A Gaussian leaves 1/(4πσ²) of the variance of white noise.
         variance -= noise_sd(window) ** 2 / (4 * np.pi * GREY_BLUR_PX ** 2)
         second = max(second, variance)

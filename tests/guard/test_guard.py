@@ -118,6 +118,11 @@ def test_a_grey_frame_is_whatever_its_tint_and_noise(liver, weights, rng, noise,
     assert subjects(Image(np.rint(255 * grey).astype(np.uint8), 0.185), weights) == {"colour"}
 
 
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9), (2, 2, 3)])
+def test_images_of_a_few_pixels_are_judged_without_a_failure(weights, rng, shape):
+    assert all(each.text for each in judge(Image(rng.integers(0, 256, shape).astype(np.uint8), 0.185), weights))
+
+
 def test_blank_and_dark_frames_are(weights, rng):
     for level in (0.97, 0.05):
         frame = np.clip(np.full((160, 160, 3), level) + rng.normal(0, 0.01, (160, 160, 3)), 0, 1)
