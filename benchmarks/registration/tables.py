@@ -113,8 +113,22 @@ def end_to_end() -> str:
     return "\n".join(lines)
 
 
+def sweeps() -> str:
+    measured = read_record("sweeps")["measured"]
+    parts = []
+    for name, title in (("defocus_um", "coarse defocus (µm)"), ("noise_255", "noise of both cameras (of 255)")):
+        rows = measured[name]
+        parts.append([f"| {title} | " + " | ".join(f"{row['value']:g}" for row in rows) + " |",
+                      "|---|" + "---|" * len(rows),
+                      "| median / p95 | " + " | ".join(f"{row['median_px']:.3f} / {row['p95_px']:.3f}" for row in rows)
+                      + " |",
+                      "| refused of " + f"{rows[0]['fields'] + rows[0]['refused']} | "
+                      + " | ".join(str(row["refused"]) for row in rows) + " |"])
+    return "\n\n".join("\n".join(part) for part in parts)
+
+
 TABLES = {"methods": methods, "stitching": stitching, "placements": placements, "speed": speed,
-          "end_to_end": end_to_end}
+          "end_to_end": end_to_end, "sweeps": sweeps}
 
 
 def filled(text: str) -> str:

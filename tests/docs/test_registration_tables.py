@@ -53,6 +53,13 @@ def test_from_tiles_to_place_met_its_gate():
     assert row["refused"] <= 0.02 * (row["fields"] + row["refused"])
 
 
+def test_error_grows_with_defocus_and_noise():
+    """And the worst of either that is registered at all stays within the gate of the hard view."""
+    for rows in measured("sweeps").values():
+        assert all(row["fields"] + row["refused"] >= 24 for row in rows)
+        assert rows[-1]["median_px"] > 2 * rows[0]["median_px"] and rows[-1]["p95_px"] <= 0.09
+
+
 def test_time_grows_with_the_work():
     record = measured("speed")
     assert record["peak_mib"] <= 2048
