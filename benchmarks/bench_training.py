@@ -5,6 +5,9 @@ Predicted when the compiled convolutions came: 0.47 of the time (their three pro
 
 from __future__ import annotations
 
+import os
+import statistics
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -58,10 +61,26 @@ def test_steps_beside_a_plain_loop(versus: Callable[..., Any], measuring: bool, 
         (tmp_path / CHECKPOINT_FILE).unlink(missing_ok=True)  # each round from the start
         return train(job, Events()).history[-1].training_loss
 
-    outcome = versus(ours, plain_loop, reference_name="DataLoader, NCHW, torch.optim.Adam",
+    processor_s: dict[str, list[float]] = {"ours": [], "plain": []}
+
+    def timed(name: str, loop: Callable[[], float]) -> Callable[[], float]:
+        def run() -> float:
+            began = time.process_time()
+            loss = loop()
+            processor_s[name].append(time.process_time() - began)
+            return loss
+
+        return run
+
+    outcome = versus(timed("ours", ours), timed("plain", plain_loop),
+                     reference_name="DataLoader, NCHW, torch.optim.Adam",
                      output_megapixels=steps * batch_size * (patch_px * 2.5) ** 2 / 1e6, rounds=5)
     if measuring:
         outcome.facts["patches_per_s"] = outcome.facts["megapixels_per_s"] * 1e6 / (patch_px * 2.5) ** 2
+        # Of all threads: what others do on the machine meanwhile hardly enters it.
+        outcome.facts["processor_time_ratio"] = (statistics.median(processor_s["ours"])
+                                                 / statistics.median(processor_s["plain"]))
+        outcome.facts["load_average"] = os.getloadavg()[0]
         if native.winograd() is not None:
             assert outcome.facts["ratio"] < 1 / 1.5, "the project's bar: 1.5 times the patches per second"
     # Uniform noise as truth and a network near 0 at its start: both losses are near the truth's mean square, 1/3.
