@@ -63,10 +63,11 @@ def test_without_a_barrier_or_wait_the_result_is_wrong(tmp_path, project_root, g
                "-DCMAKE_CXX_FLAGS_RELEASE=-O1")
     builds.run(builds.tool("cmake"), "--build", tmp_path / "build", "--target", "superres_parity")
     errors = errors_of(tmp_path)
+    worst = float(np.max(errors))   # NaN where one is
     if (guard.file, guard.number) in NEEDLESS:
-        assert max(errors) <= 5e-4, errors
+        assert worst <= 5e-4, errors
     else:
-        assert not max(errors) <= 5e-4, errors
+        assert not worst <= 5e-4, errors
 
 
 def errors_of(folder: Path) -> list[float]:

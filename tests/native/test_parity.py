@@ -45,9 +45,11 @@ class Driver:
         return [each.output.reshape(case.output_shape(images)) for each, images in zip(outcomes, inputs, strict=True)]
 
 
-@pytest.fixture(scope="module", params=["emulated", "emulated, layer by layer", "gpu", "gpu, layer by layer"])
+@pytest.fixture(scope="module", params=[
+    "emulated", pytest.param("emulated, layer by layer", marks=pytest.mark.slow), "gpu", "gpu, layer by layer"])
 def driver(request, tmp_path_factory) -> Driver:
-    """Fused blocks with the folded tail, which is the default, and the kernels that take whatever these do not."""
+    """Fused blocks with the folded tail, which is the default, and the kernels that take whatever these do not; bit by
+    bit the two are compared in test_fused.py."""
     place, _, variant = request.param.partition(", ")
     build = builds.emulation() if place == "emulated" else builds.on_gpu()
     return Driver((str(build / "superres_parity"),), EMULATED if place == "emulated" else 0,
