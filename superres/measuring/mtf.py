@@ -54,6 +54,11 @@ class EdgeResult:
     pixel_size_um: float | None
 
 
+def measure_target_at(name: str, grey: FloatArray, where: TargetResult) -> TargetResult:
+    """Contrast at the places where the target lies in another image on the same grid."""
+    return TargetResult(name, grey, where.reading, measure_target(grey, where.reading.patterns), where.pixel_size_um)
+
+
 def measure_target_image(name: str, grey: FloatArray, pixel_size_um: float | None, first_group: int | None = None
                          ) -> TargetResult:
     """Raises ImageError, naming the image, where no target can be read."""

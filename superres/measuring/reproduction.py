@@ -19,7 +19,7 @@ from superres.errors import SourceError
 from superres.events import Events
 from superres.measuring import paper, virtual_target
 from superres.measuring.drift import drift_page, measure_passes
-from superres.measuring.mtf import measure_target_image
+from superres.measuring.mtf import measure_target_at, measure_target_image
 from superres.measuring.mtf_pages import target_page, target_table
 from superres.measuring.scoring import cases_of, cross_tissue, cross_tissue_page, evaluated_page
 from superres.optics import Optics
@@ -38,8 +38,7 @@ OTHER_DATA = ("Ours and the paper's numbers are not comparable as they stand: th
 @dataclass(frozen=True, eq=False)
 class Subject:
     """What is measured.  engines: by name, the first is the one for everything but Fig. S9.  acquisition: pairs.
-    run: folder of a finished run, for what only a run knows (history.csv), or None.  sides_px: of Table S3's inputs.
-    """
+    run: folder of a finished run, for what only a run knows (history.csv), or None.  sides_px: of Table S3's inputs."""
 
     engines: Mapping[str, Engine]
     acquisition: Acquisition
@@ -116,13 +115,12 @@ def _s3(subject: Subject, events: Events) -> Page:
         paper_cells = (known.once, known.twice, known.once_two_gpus, known.twice_two_gpus) if known else ()
         rows.append([f"{side} × {side}", f"{seconds[1]:.3f}", f"{seconds[2]:.3f}" if 2 in seconds else "not run",
                      *([f"{value:.3f}" for value in paper_cells] or ["–"] * 4)])
-    table = Table(["input (px)", "ours, once", "ours, twice", "paper, once", "paper, twice", "two GPUs, once", "twice"],
-                  rows)
+    head = ["input (px)", "ours, once", "ours, twice", "paper, once", "paper, twice", "two GPUs, once", "twice"]
     return _page(subject, Page("seconds an image", f"{rows[-1][0]} px: {rows[-1][1]} s; the paper's GTX 1080 "
                                f"{rows[-1][3]} s.", []),
                  Section("Run times", [f"Ours: {subject.engine.describe()}; best of {subject.repeats}. The paper: one "
                                        "GTX 1080 of 2016, TensorFlow 0.12, mean of 5 over 100 images. “Twice” is "
-                                       "self-feeding."], table=table))
+                                       "self-feeding."], table=Table(head, rows)))
 
 
 def _timed(engine: Engine, image: np.ndarray, passes: int, events: Events) -> float:
@@ -136,14 +134,17 @@ def _s4(subject: Subject, events: Events) -> Page:
     coarse = subject.engine.weights.coarse or Optics(0.95, magnification=40.0)
     fine = subject.engine.weights.fine or Optics(1.4, refractive_index=1.515, magnification=100.0)
     images = virtual_target.images(subject.engine, coarse, fine, events)
-    results = [measure_target_image(name, grey, pixel) for name, (grey, pixel) in images.items()]
+    found = {name: measure_target_image(name, *images[name]) for name in images if name != "network output"}
+    # A network may leave nothing of the target that could be found: it is measured where bicubic has it.
+    found["network output"] = measure_target_at("network output", images["network output"][0], found["bicubic"])
+    results = [found[name] for name in images]
     page = target_page(results, [coarse, fine])
     ours = target_table(results)
     known = {Element.at(48 + number).label: row[1:] for number, row in enumerate(paper.TABLE_S4)}  # from group 8 on
     rows = [[*row, *(f"{value:.3f}" for value in known[row[0]])] if row[0] in known else [*row, "–", "–"]
             for row in ours.rows]
-    page = replace(page, title="contrast of a resolution target",
-                   sections=[each for each in page.sections if each.title != "By element"])
+    kept = [each for each in page.sections if each.title != "By element"]
+    page = replace(page, title="contrast of a resolution target", sections=kept)
     table = Table([*ours.head, "paper, 100×/1.4NA", "paper, output"], rows, legend=ours.legend)
     return _page(subject, page, Section("Contrast, paper and ours", [
         "The paper fed the 100× image of the target to the network, with an air gap before the target that left an "
@@ -185,16 +186,15 @@ def _figure_s9(subject: Subject, events: Events) -> Page:
     if len(subject.engines) < 2:
         raise SourceError("Fig. S9 compares networks of several tissues; one weights file is given",
                           hint="give --weights once for each network")
-    return _page(subject, cross_tissue_page(cross_tissue(subject.engines, subject.acquisition, events),
-                                            subject.acquisition))
+    found = cross_tissue(subject.engines, subject.acquisition, events)
+    return _page(subject, cross_tissue_page(found, subject.acquisition))
 
 
 def _page(subject: Subject, page: Page, first: Section | None = None) -> Page:
     """The page with our numbers beside the paper's in front, and what differs behind."""
-    differs = [OTHER_DATA, subject.acquisition.simulated or "Images of your own.",
-               f"Network: {subject.engine.describe()}."]
     trained = subject.engine.weights.provenance.get("simulated")
-    differs += [f"Its training: {trained}"] if trained else []
+    differs = [OTHER_DATA, subject.acquisition.simulated or "Images of your own.",
+               f"Network: {subject.engine.describe()}.", *([f"Its training: {trained}"] if trained else [])]
     sections: Sequence[Section] = ([first] if first else []) + list(page.sections)
     return Page(page.title, page.headline, [*sections, Section("What differs in data and hardware", differs)],
                 subtitle="superres reproduce")
