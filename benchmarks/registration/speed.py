@@ -21,6 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from threadpoolctl import threadpool_limits
 
 from benchmarks.registration.patchwork import Scan, scan
 from benchmarks.registration.records import write_record
@@ -82,6 +83,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--data", type=Path, required=True, help="folder of real micrographs, with train/")
     data = parser.parse_args().data.resolve()
+    with threadpool_limits(1, user_api="blas"):      # as the register stage does
+        measure(data)
+
+
+def measure(data: Path) -> None:
     tiles = []
     for grid in GRIDS:
         taken = scan(data, grid, TILE_PX, FIELDS[-1] if grid == GRIDS[-1] else 0)

@@ -9,6 +9,8 @@ from contextlib import closing, contextmanager, suppress
 from fractions import Fraction
 from typing import Any
 
+from threadpoolctl import threadpool_limits
+
 from superres.api.registrar import Mosaic, Registrar
 from superres.api.source import Acquisition, Pair
 from superres.errors import ImageError, RegistrationError, StorageError
@@ -43,8 +45,10 @@ def register(
     Fields without a trustworthy place are rejected with their reason and never reach training; so are all fields of a
     slide whose tiles do not hang together.  workers: fields that are registered at once, by registrars that allow it
     (None: one a processor, up to four); the result is the same.  Raises RegistrationError if no pair is left.
+    Meanwhile BLAS has one thread in the whole process: matrices are small here, its threads wait for each other by
+    spinning (half of all processor time was that), and how they share a sum would show in the last bits of the pairs.
     """
-    with _emptied_if_full(folder):
+    with _emptied_if_full(folder), threadpool_limits(1, user_api="blas"):
         shutil.rmtree(folder.path / "pairs", ignore_errors=True)
         total = sum(len(scan.fields) for scan in acquisition.scans)
         pairs = list(acquisition.pairs)
