@@ -1,4 +1,4 @@
-"""Models beside each other: `python benchmarks/training_models.py` (about half an hour of one core).
+"""Models beside each other: `python -m benchmarks.training_models` (about half an hour of one core).
 
 The same slides, the same number of steps of 16 patches of 40², the same schedule and seed; scored on the slides of
 test/ in condition `standard`, soft fields binned.  `edsr` is plugins/superres-edsr.  Predicted before the first

@@ -1,4 +1,4 @@
-"""What each option of [train] buys on real tissue: `python benchmarks/training_options.py` (about 25 minutes of one
+"""What each option of [train] buys on real tissue: `python -m benchmarks.training_options` (about 25 minutes of one
 core; stopped, the same command goes on).
 
 The same budget for all: STEPS steps of 8 patches of 32², three seeds, rivenson2017, trained on the slides of train/ and

@@ -2,6 +2,7 @@
 
 import re
 import subprocess
+import sys
 import tomllib
 from pathlib import Path
 
@@ -80,3 +81,10 @@ def test_make_targets_of_the_page_exist():
 def test_the_command_of_several_processes_is_what_the_slow_tests_run(words):
     """tests/training/test_ranks.py runs it, whole; here only that the page still says the same."""
     assert words in PAGE
+
+
+@pytest.mark.parametrize("module", sorted(set(re.findall(r"`python -m (benchmarks\.[a-z_.]+)", PAGE))))
+def test_a_study_starts_by_the_command_that_is_named(module):
+    done = subprocess.run([sys.executable, "-m", module, "--help"], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert not re.search(r"python benchmarks/\w+\.py", PAGE)
