@@ -8,7 +8,7 @@ import importlib.util
 import re
 import tomllib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -124,7 +124,11 @@ def make_plan(
     if config is not None:
         problems += _repeated_evaluators(config)
     if problems or config is None:
-        raise ConfigError(tuple(problems), source=source)
+        given = {_key(text) for text in overrides}
+        raise ConfigError(
+            tuple(replace(each, where=f"--set {each.where}") if each.where in given else each for each in problems),
+            source=source,
+        )
     return Plan(
         config,
         base,
@@ -261,6 +265,11 @@ def _tables(value: Any, default: list[dict[str, Any]]) -> list[Any]:
 
 def _dump(plugin: Plugin) -> dict[str, Any]:
     return cast(dict[str, Any], plugin.options.model_dump(mode="json"))
+
+
+def _key(text: str) -> str:
+    """The key of `key.path=value`."""
+    return text.partition("=")[0].strip()
 
 
 def _override(tables: dict[str, Any], text: str) -> Problem | None:

@@ -164,6 +164,11 @@ def test_a_wrong_override_is_a_problem_not_a_crash(text):
     assert any(place.startswith("--set") for place in found)
 
 
+def test_a_mistake_of_the_command_line_is_not_blamed_on_the_file():
+    found = problems_of({**SMALL, "run": {"sead": 1}}, overrides=["train.stepz=5"])
+    assert {"run.sead", "--set train.stepz"} <= set(found)
+
+
 def test_an_override_of_a_list_shows_how_its_entries_are_named():
     with pytest.raises(ConfigError) as caught:
         make_plan({**SMALL, "loss": [{"plugin": "l1"}]}, overrides=["loss.factor=3"])
