@@ -83,8 +83,8 @@ def test_an_odd_side_ends_as_well_as_an_even_one(scoring, shared_data, project_r
     first, even, odd, inside = (told[where] for where in (
         "first row and column", "last row and column, even side", "last row and column, odd side",
         "farther than 13 input pixels from the border"))
-    said = (f"errs by {first:.1f} % of white, the last by {even:.1f} % of white where the side is even, by {odd:.1f} % where "
-            f"it is odd, and the inside by {inside:.1f} %")
+    said = (f"errs by {first:.1f} % of white, the last by {even:.1f} % of white where the side is even, by {odd:.1f} % "
+            f"where it is odd, and the inside by {inside:.1f} %")
     assert said in " ".join((project_root / "README.md").read_text(encoding="utf-8").split())
 
 
