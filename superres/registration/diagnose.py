@@ -14,6 +14,7 @@ from superres.errors import RegistrationError
 from superres.image import FloatArray
 from superres.registration.features import Features, matches, sift, smooth
 from superres.registration.similarity import Fit, robust_similarity
+from superres.registration.torn import BESIDE_PX, MAX_BESIDE_SHARE, Parts
 from superres.resample import bicubic
 from superres.transform import Transform
 
@@ -39,14 +40,15 @@ class Limits:
 
 
 def fit_features(fine: Features, coarse: Features, fine_pixel_um: float, coarse_pixel_um: float,
-                 tolerance_px: float = 1.5) -> tuple[Fit | None, np.ndarray]:
+                 tolerance_px: float = 1.5) -> tuple[Fit | None, np.ndarray, np.ndarray]:
     """Match two sets of features and fit the similarity fine µm → coarse µm.
 
-    Returns (the fit or None, (n, 2) places of all matches in fine µm, which the fit's `inliers` index).
+    Returns (the fit or None, (n, 2) places of all matches in fine µm, which the fit's `inliers` index, (n, 2) the same
+    in coarse µm).
     """
     pairs = matches(fine[1], coarse[1], DIAGNOSIS_RATIO)
     a, b = fine[0][pairs[:, 0]] * fine_pixel_um, coarse[0][pairs[:, 1]] * coarse_pixel_um
-    return robust_similarity(a, b, tolerance_px * coarse_pixel_um), a
+    return robust_similarity(a, b, tolerance_px * coarse_pixel_um), a, b
 
 
 def refuse(name: str, fit: Fit, limits: Limits, factor: float) -> RegistrationError:
@@ -65,6 +67,16 @@ def refuse(name: str, fit: Fit, limits: Limits, factor: float) -> RegistrationEr
         f"field '{name}' is rotated by {turn:.1f} degrees against the coarse scan; the limit is "
         f"{limits.max_rotation_deg:g} ({fit.count} matching features)", reason="rotation",
         hint=f"turn the camera, or set register.options.max_rotation_deg = {min(180, int(np.ceil(abs(turn))) + 1)}")
+
+
+def refuse_torn(name: str, parts: Parts, bent: bool) -> RegistrationError:
+    """The error for a field whose parts do not lie where one map puts them.  bent: a smooth warp was asked for."""
+    otherwise = "" if bent else '; if the optics or the stage stretch it, set register.options.warp = "smooth"'
+    return RegistrationError(
+        f"field '{name}' is torn or stretched against the scan: {parts.beside} of its {len(parts.off_px)} parts "
+        f"with features lie more than {BESIDE_PX:g} coarse px beside the place that fits it best, the "
+        f"farthest {parts.farthest_px:.1f} px; expected at most {100 * MAX_BESIDE_SHARE:.0f} %", reason="torn",
+        hint="look for a fold, a tear or a step of stitching in the two images, and leave the field out" + otherwise)
 
 
 def refuse_mirrored(name: str, fit: Fit) -> RegistrationError:
@@ -87,7 +99,7 @@ def swapped(fields: Sequence[tuple[str, FloatArray]], tiles: Sequence[tuple[str,
     for field, grey in fields:
         own = sift(smooth(grey))
         for tile, features in shrunk:
-            fit, _ = fit_features(features, own, 1.0, 1.0)
+            fit, _, _ = fit_features(features, own, 1.0, 1.0)
             if fit is not None and fit.count >= SWAPPED_INLIERS and abs(fit.transform.scale - 1) <= 0.1:
                 return RegistrationError(
                     f"coarse and fine look exchanged: coarse tile '{tile}', shrunk by {float(scale):g}, shows what "

@@ -67,7 +67,7 @@ def refine(field: FloatArray, field_pixel_um: float, scene: FloatArray, scene_pi
     """
     if min(*field.shape, *scene.shape) <= 2 * BORDER_PX + 2:
         return None
-    reach = _usable(scene.shape, known)
+    reach = usable(scene.shape, known)
     matrix = index_matrix(start.matrix, field_pixel_um, scene_pixel_um)
     views = _Filtered.of(field, scene, reach, FIRST_BAND, FIRST_BAND)
     before = views.compare(matrix)
@@ -227,8 +227,8 @@ def _warped(coefficients: Values, matrix: Values, shape: tuple[int, ...], skippe
                                                prefilter=False, output=np.float64))
 
 
-def _usable(shape: tuple[int, ...], known: Mask | None) -> Mask:
-    """Where the filtered scene feels neither its border nor what was never taken."""
+def usable(shape: tuple[int, ...], known: Mask | None) -> Mask:
+    """(H, W): where a filtered scene feels neither its border nor what was never taken (known: False there)."""
     reach = np.zeros(shape, dtype=bool)
     reach[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] = True
     if known is not None and not known.all():

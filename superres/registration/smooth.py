@@ -8,6 +8,7 @@ through all of it: large blocks and low degrees first.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,6 +17,7 @@ from scipy import ndimage
 from superres.image import FloatArray
 from superres.registration.bands import difference_of_gaussians
 from superres.registration.blocks import BlockShifts
+from superres.registration.icgn import usable
 from superres.resample import index_matrix
 from superres.transform import Transform, Warp
 
@@ -35,22 +37,24 @@ Values = npt.NDArray[np.float64]
 @dataclass(frozen=True, eq=False)
 class Smooth:
     """warp: field µm → scene µm.  error_px: expected RMS error over the field in field pixels, by fits to halves of the
-    blocks.  largest_px: the longest displacement beside the similarity."""
+    blocks.  largest_px: the longest displacement beside the similarity.  blocks: what the warp leaves."""
 
     warp: Warp
     error_px: float
     largest_px: float
+    blocks: BlockShifts
 
 
 def refine_smoothly(field: FloatArray, field_pixel_um: float, scene: FloatArray, scene_pixel_um: float,
-                    start: Transform) -> Smooth | None:
+                    start: Transform, known: npt.NDArray[np.bool_] | None = None) -> Smooth | None:
     """Add a displacement field to a similarity field µm → scene µm that is good to a pixel.
 
-    field, scene: as for `icgn.refine`; the scene must hold the whole field.  Returns None for a field with too few
-    blocks.
+    field, scene, known: as for `icgn.refine`.  Blocks of the field of which the scene does not show every pixel are
+    left out; the surface goes on through them.  Returns None where too few are left.
     """
     values, down, right = (plane[BORDER_PX:-BORDER_PX, BORDER_PX:-BORDER_PX] for plane in BAND.with_gradient(field))
     coefficients = ndimage.spline_filter(BAND.filtered(scene), 3, np.float64, mode="mirror")
+    reach = None if known is None or known.all() else usable(scene.shape, known).astype(np.uint8)
     matrix = index_matrix(start.matrix, field_pixel_um, scene_pixel_um)
     lattice = np.asarray(np.indices(values.shape), dtype=np.float64) + BORDER_PX
     unit = _unit(lattice[0], lattice[1], field.shape)
@@ -63,7 +67,8 @@ def refine_smoothly(field: FloatArray, field_pixel_um: float, scene: FloatArray,
             at = lattice + np.moveaxis(moved, -1, 0)
             places = np.tensordot(matrix[:2, :2], at, axes=1) + matrix[:2, 2][:, None, None]
             shown = ndimage.map_coordinates(coefficients, places, order=3, mode="mirror", prefilter=False)
-            sums = _sums(values, down, right, shown, block_px)
+            seen = None if reach is None else ndimage.map_coordinates(reach, places, order=0, mode="constant") > 0
+            sums = _sums(values, down, right, shown, block_px, seen)
             centres = _unit(sums.y + BORDER_PX, sums.x + BORDER_PX, field.shape)
             rows = _basis(*centres, level_degree)
             if len(sums.y) < MIN_BLOCKS_A_TERM * rows.shape[1]:
@@ -80,7 +85,18 @@ def refine_smoothly(field: FloatArray, field_pixel_um: float, scene: FloatArray,
     displacement = _basis(*_lattice(NODES), degree) @ surface
     size_um = field.shape[0] * field_pixel_um, field.shape[1] * field_pixel_um
     warp = Warp(Transform.identity(), displacement * field_pixel_um, size_um, start)
-    return Smooth(warp, error, float(np.hypot(*np.moveaxis(displacement, -1, 0)).max()))
+    return Smooth(warp, error, float(np.hypot(*np.moveaxis(displacement, -1, 0)).max()), _left(sums, rows @ step))
+
+
+def _left(sums: _Sums, moved: Values) -> BlockShifts:
+    """What single blocks say after the last step, which moved them by moved, (n, 2)."""
+    power = np.trace(sums.hessians, axis1=1, axis2=2)
+    good = np.linalg.det(sums.hessians) > 1e-2 * (power / 2) ** 2 + 1e-30
+    hessians = sums.hessians[good]
+    shifts = np.linalg.solve(hessians, sums.gradients[good, :, None])[:, :, 0] - moved[good]
+    errors = sums.noise * np.sqrt(np.trace(np.linalg.inv(hessians), axis1=1, axis2=2) / 2)
+    places = np.stack([sums.y, sums.x], axis=-1)[good] + BORDER_PX + 0.5
+    return BlockShifts(places, shifts, errors)
 
 
 @dataclass(frozen=True)
@@ -121,7 +137,8 @@ def trend(blocks: BlockShifts, shape: tuple[int, ...]) -> Trend:
 
 @dataclass(frozen=True, eq=False)
 class _Sums:
-    """Normal equations of the shifts of blocks: places in pixels of the inner part, (n, 2, 2), (n, 2)."""
+    """Normal equations of the shifts of blocks: places in pixels of the inner part, (n, 2, 2), (n, 2).  noise: standard
+    deviation of the residual."""
 
     row: npt.NDArray[np.int64]
     column: npt.NDArray[np.int64]
@@ -129,17 +146,22 @@ class _Sums:
     x: Values
     hessians: Values
     gradients: Values
+    noise: float
 
 
-def _sums(values: Values, down: Values, right: Values, shown: Values, block_px: int) -> _Sums:
-    gain = float(np.vdot(values, shown)) / max(float(np.vdot(values, values)), 1e-30)
+def _sums(values: Values, down: Values, right: Values, shown: Values, block_px: int,
+          seen: npt.NDArray[np.bool_] | None = None) -> _Sums:
+    """seen: pixels at which `shown` is to be believed, None for all; blocks that hold others are left out."""
+    own, other = (values, shown) if seen is None else (values[seen], shown[seen])
+    gain = float(np.vdot(own, other)) / max(float(np.vdot(own, own)), 1e-30)
     residual = shown / max(gain, 0.1) - values
-    noise = 1.4826 * float(np.median(np.abs(residual))) + 1e-12
+    size = np.abs(residual if seen is None else residual[seen])
+    noise = (1.4826 * float(np.median(size)) if size.size else 0.0) + 1e-12
     weight = np.minimum(1.0, HUBER * noise / np.maximum(np.abs(residual), 1e-30))
     height, width = values.shape
     top, left = (np.linspace(0, length, max(2, round(length / block_px)) + 1).astype(int) for length in (height, width))
 
-    def summed(plane: Values) -> Values:
+    def summed(plane: npt.NDArray[Any]) -> Values:
         return np.asarray(np.add.reduceat(np.add.reduceat(plane, top[:-1], axis=0), left[:-1], axis=1)).ravel()
 
     yy, yx, xx = summed(weight * down * down), summed(weight * down * right), summed(weight * right * right)
@@ -147,8 +169,9 @@ def _sums(values: Values, down: Values, right: Values, shown: Values, block_px: 
     # Content that lies s beside its place leaves the residual −s·gradient.
     gradients = -np.stack([summed(weight * down * residual), summed(weight * right * residual)], -1)
     rows, columns = (axis.ravel() for axis in np.indices((len(top) - 1, len(left) - 1)))
-    return _Sums(rows, columns, ((top[1:] + top[:-1] - 1) / 2)[rows], ((left[1:] + left[:-1] - 1) / 2)[columns],
-                 hessians, gradients)
+    whole = np.ones(len(rows), dtype=bool) if seen is None else summed((~seen).astype(np.int64)) == 0
+    y, x = ((top[1:] + top[:-1] - 1) / 2)[rows], ((left[1:] + left[:-1] - 1) / 2)[columns]
+    return _Sums(rows[whole], columns[whole], y[whole], x[whole], hessians[whole], gradients[whole], noise)
 
 
 def _solved(rows: Values, sums: _Sums, chosen: npt.NDArray[np.bool_]) -> Values:

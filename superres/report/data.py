@@ -60,7 +60,7 @@ class PairRow:
 
     residual_um, confidence: None where none was found.  reason: a short word for why it was rejected, "" if kept;
     message: the same as a sentence; hint: what to do about it.  true_error_px: distance from the simulated truth in
-    coarse pixels (RMS over the field), None for real acquisitions.
+    coarse pixels (RMS over the field), None for real acquisitions.  warning: of a kept one, "" if nothing is wrong.
     """
 
     name: str
@@ -72,6 +72,7 @@ class PairRow:
     message: str = ""
     true_error_px: float | None = None
     hint: str = ""
+    warning: str = ""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,7 @@ def registration_facts(view: RegistrationView, coarse_pixel_size_um: float) -> d
     true_px = [pair.true_error_px for pair in kept if pair.true_error_px is not None]
     return {
         "kept": kept,
+        "warned": [pair for pair in kept if pair.warning],
         "rejected": [pair for pair in view.pairs if not pair.kept],
         "residual_um": _spread(residuals),
         "true_px": _spread(true_px),

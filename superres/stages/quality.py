@@ -85,7 +85,8 @@ def registration_view(registered: Registered, folder: Path, registrar: str, min_
         slides.append(SlideView(slide, pixels, kept["pixel_size_um"], outlines, tuple(notes.items())))
     rows = tuple(PairRow(record.name, record.specimen, record.kept, record.residual_um, record.confidence,
                          record.reason, "" if record.kept else record.message, record.true_error_px,
-                         "" if record.kept else record.hint)
+                         "" if record.kept else record.hint,
+                         str(record.details.get("warning", "")) if record.kept else "")
                  for record in registered.records)
     return RegistrationView(registrar, min_confidence, rows, tuple(slides), _checkerboards(registered))
 

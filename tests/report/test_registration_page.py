@@ -63,6 +63,18 @@ def test_rejected_fields_say_what_to_do(run: ReportData, read_page: Callable[[st
     assert re.search(r"max-width: 560px.*\.rejected td \{ display: block", html, re.DOTALL)
 
 
+def test_a_warning_of_a_kept_field_is_on_the_page(run: ReportData, read_page: Callable[[str], Any]) -> None:
+    """In a column that is there only where one has something to say, with a sentence that is always seen."""
+    assert run.registration is not None
+    rows = (PairRow("f1", "lung", True, 0.01, 0.7, warning="its refinement was refused"),
+            PairRow("f2", "lung", True, 0.01, 1.0))
+    warned, quiet = (render(dataclasses.replace(run, registration=dataclasses.replace(run.registration, pairs=pairs)))
+                     for pairs in (rows, rows[1:]))
+    assert "1 kept field with a warning" in read_page(warned).text and "<th>warning</th>" in warned
+    assert "<td>its refinement was refused</td>" in warned
+    assert "with a warning" not in quiet and "<th>warning</th>" not in quiet
+
+
 def test_a_page_of_its_own_tells_the_same(run: ReportData, slide: SlideView, read_page: Callable[[str], Any],
                                           tmp_path: Any) -> None:
     assert run.registration is not None

@@ -26,23 +26,25 @@ SAME_PLACE_PX = 4.0
 
 @dataclass(frozen=True, eq=False)
 class _Around:
-    """shown: mosaic pixels from corner_px on.  fit: (mirrored) field µm → µm of that region.  points_um: see Placed,
-    of all matches."""
+    """shown: mosaic pixels from corner_px on.  fit: (mirrored) field µm → µm of that region.  points_um: see Placed.
+    there_um: where they were matched in the region."""
 
     corner_px: tuple[int, int]
     shown: FloatArray
     fit: Fit
     points_um: npt.NDArray[np.float64]
+    there_um: npt.NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
 class Placed:
-    """transform: (mirrored) field µm → mosaic µm.  points_um: the inliers' places in the field.  correlation:
-    band-passed, of template and region after alignment."""
+    """transform: (mirrored) field µm → mosaic µm.  points_um, there_um: places of all matches in the field and in the
+    mosaic, which fit.inliers indexes.  correlation: band-passed, of template and region after alignment."""
 
     transform: Transform
     fit: Fit
     points_um: npt.NDArray[np.float64]
+    there_um: npt.NDArray[np.float64]
     correlation: float
 
 
@@ -68,8 +70,8 @@ class Confirming:
         if not self.limits.holds(fit.transform):
             raise refuse(field.name, fit, self.limits, pixel / field.image.pixel_size_um)
         correlation = aligned_correlation(field.template, around.shown, fit.transform, field.pixel_um, pixel)
-        whole = fit.transform.then(Transform.shift(around.corner_px[0] * pixel, around.corner_px[1] * pixel))
-        return Placed(whole, fit, around.points_um[fit.inliers], correlation)
+        corner = Transform.shift(around.corner_px[0] * pixel, around.corner_px[1] * pixel)
+        return Placed(fit.transform.then(corner), fit, around.points_um, corner.apply(around.there_um), correlation)
 
     def _around(self, field: Field, mosaic: Mosaic, centre_px: tuple[float, float]) -> _Around | None:
         """The mosaic around a centre and what features of the field fit there; None where nothing does."""
@@ -84,9 +86,9 @@ class Confirming:
             return None
         features = detect(features_of(self.refine), smooth(block_means(shown, field.reduction)),
                           upright=self.upright)
-        fit, points = fit_features(field.features, features, field.feature_pixel_um,
-                                   mosaic.pixel_size_um * field.reduction)
-        return None if fit is None else _Around((top, left), shown, fit, points)
+        fit, points, there = fit_features(field.features, features, field.feature_pixel_um,
+                                          mosaic.pixel_size_um * field.reduction)
+        return None if fit is None else _Around((top, left), shown, fit, points, there)
 
     def apart_from_others(self, field: Field, mosaic: Mosaic, found: Found) -> Placed | None:
         """The place of the first of several high peaks, if features tell it from all the others; else None.

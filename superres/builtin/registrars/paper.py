@@ -19,11 +19,12 @@ from superres.builtin.registrars.fields import Context, Field, Refine, prepare
 from superres.builtin.registrars.refinement import Sharpened, sharpen
 from superres.errors import RegistrationError
 from superres.image import Image
-from superres.registration.diagnose import Limits, fit_features, refuse, refuse_mirrored
+from superres.registration.diagnose import Limits, fit_features, refuse, refuse_mirrored, refuse_torn
 from superres.registration.features import detect, smooth
 from superres.registration.find import Found, reduction_for
 from superres.registration.similarity import expected_error_um
-from superres.transform import Map, Transform
+from superres.registration.torn import parts_of
+from superres.transform import Map, Transform, Warp
 
 CONTEXT_SIZE_PX = 2000
 """The whole mosaic is searched for features at no more than this many pixels a side: SIFT takes about 160 bytes a
@@ -33,6 +34,9 @@ REPEATED_CORRELATION = 0.6
 LONE_CORRELATION = 0.5
 """Least correlation after refinement of a place that no features confirm."""
 MAX_TREND_PX = 0.2
+MAX_ARROW_ERROR_PX = 0.5
+"""Blocks less certain than this are not shown: out of focus, with much noise, tissue has 0.2 to 0.5; blank parts of a
+field have from 1 on, and say nothing."""
 UNREFINED_TRUST = 0.7
 """A place whose refinement was not believed: the features' place is kept, with this share of its confidence."""
 
@@ -89,7 +93,7 @@ class PaperRegistrar(Registrar):
         least min_inliers features agree on one similarity within the limits.  Where a field has too few features, a
         refinement that starts from a lone correlation peak must come to rest nearby, within the limits, with a strong
         correlation and halves that agree.
-        Reasons: "blank", "too-few-features", "not-found", "ambiguous", "mirrored", "magnification", "rotation".
+        Reasons: "blank", "too-few-features", "not-found", "ambiguous", "mirrored", "magnification", "rotation", "torn".
         """
         mosaic = coarse if isinstance(coarse, Mosaic) else Mosaic.of(coarse)
         field = prepare(fine, mosaic.pixel_size_um, self.options.flip, self.options.refine, self._upright)
@@ -156,7 +160,7 @@ class PaperRegistrar(Registrar):
         pixel = mosaic.pixel_size_um * reduction
         limits = self._limits
         own = detect("sift", smooth(field.template), upright=False)
-        fit, _ = fit_features(own, scene, field.pixel_um, pixel)
+        fit, _, _ = fit_features(own, scene, field.pixel_um, pixel)
         if fit is not None and fit.count >= limits.min_inliers:
             if not limits.holds(fit.transform):
                 raise refuse(field.name, fit, limits, mosaic.pixel_size_um / field.image.pixel_size_um)
@@ -164,15 +168,16 @@ class PaperRegistrar(Registrar):
             if placed is not None:
                 return self._result(field, mosaic, placed, "features")
         mirrored = np.ascontiguousarray(field.template[:, ::-1])
-        reflected, _ = fit_features(detect("sift", smooth(mirrored), upright=False), scene, field.pixel_um, pixel)
+        reflected, _, _ = fit_features(detect("sift", smooth(mirrored), upright=False), scene, field.pixel_um, pixel)
         if reflected is not None and reflected.count >= limits.min_inliers:
             raise refuse_mirrored(field.name, reflected)
         count = 0 if fit is None else fit.count
         if self._accepts(found):
             raise RegistrationError(
-                f"field '{field.name}' correlates ({found.correlation:.2f}, z {found.z:.1f}) but only {count} of "
-                f"its features confirm the place; expected at least {limits.min_inliers}", reason="too-few-features",
-                hint="take larger or sharper fields, or lower register.options.min_inliers")
+                f"field '{field.name}' has a lone correlation peak ({found.correlation:.2f}, z {found.z:.1f}), but "
+                f"only {count} of its features agree on a place, expected at least {limits.min_inliers}, and no "
+                "refinement confirms the peak", reason="too-few-features",
+                hint="check that the field is of this slide; take larger or sharper fields")
         raise RegistrationError(
             f"field '{field.name}' is not in the scan: best correlation {found.correlation:.2f} with second / "
             f"first peak {found.ratio:.2f} (at most {self.options.max_peak_ratio:g} expected) and z {found.z:.1f} "
@@ -210,17 +215,22 @@ class PaperRegistrar(Registrar):
         confidence = 1 - float(np.exp(-placed.fit.count / 20))
         confidence *= float(np.clip(placed.correlation / 0.4, 0, 1))
         transform: Map = placed.transform
-        residual = expected_error_um(placed.points_um, placed.fit.residual_um, field.image.size_um)
+        residual = expected_error_um(placed.points_um[placed.fit.inliers], placed.fit.residual_um, field.image.size_um)
         sharpened = (sharpen(field, mosaic, placed.transform, warp=self.options.warp)
                      if self.options.refine == "icgn" else None)
         if isinstance(sharpened, Sharpened) and sharpened.flag and sharpened.error_um > residual:
             sharpened = sharpened.flag
         if isinstance(sharpened, str):
             details["refinement refused"] = sharpened
+            details["warning"] = f"its refinement was refused: {sharpened}; it lies where its features put it"
             confidence *= UNREFINED_TRUST
         elif sharpened is not None:
             transform, residual = sharpened.transform, sharpened.error_um
             details |= _refined(sharpened, mosaic)
+        off_px = (placed.there_um - transform.apply(placed.points_um)) / mosaic.pixel_size_um
+        parts = parts_of(placed.points_um, off_px, field.image.size_um, float(field.reduction))
+        if parts.torn and not _stepped(sharpened):
+            raise refuse_torn(field.name, parts, self.options.warp != "none")
         if residual > 0.5 * mosaic.pixel_size_um:
             confidence *= 0.5
         return self._registration(field, transform, confidence, residual, details, found,
@@ -242,30 +252,45 @@ class PaperRegistrar(Registrar):
                             _residual_map(field, sharpened))
 
 
+def _stepped(sharpened: Sharpened | str | None) -> bool:
+    """Whether tiles under the field are known to be off, so that the warning names them."""
+    return isinstance(sharpened, Sharpened) and sharpened.seam is not None and sharpened.seam.step_px > MAX_TREND_PX
+
+
 def _refined(sharpened: Sharpened, mosaic: Mosaic) -> dict[str, float | str]:
     details: dict[str, float | str] = {
         "refinement moved (coarse px)": round(sharpened.moved_px, 4),
         "split-half error (coarse px)": round(sharpened.split_half_px, 5),
         "refined correlation": round(sharpened.correlation, 4)}
+    warnings = [sharpened.unbent] if sharpened.unbent else []
     if sharpened.trend_px > MAX_TREND_PX:
-        details["warning"] = (
-            f"parts of the field lie up to {sharpened.trend_px:.2f} coarse px beside their place in a smooth pattern, "
-            'as a lens with distortion leaves it; set register.options.warp = "smooth"')
-    elif sharpened.seam is not None and sharpened.seam.step_px > MAX_TREND_PX:
+        beside = (f"parts of the field lie up to {sharpened.trend_px:.2f} coarse px beside their place in a smooth "
+                  "pattern")
+        if isinstance(sharpened.transform, Warp):
+            warnings.append(f"{beside} which the smooth warp leaves; leave the field out")
+        elif sharpened.unbent:
+            warnings.append(beside)
+        else:
+            warnings.append(f'{beside}, as a lens with distortion leaves it; set register.options.warp = "smooth"')
+    elif sharpened.seam is not None and _stepped(sharpened):
         seam = sharpened.seam
-        details["warning"] = (
+        warnings.append(
             f"the field lies across tiles '{mosaic.tiles[seam.first].name}' and '{mosaic.tiles[seam.second].name}', "
             f"which are {seam.step_px:.2f} coarse px off against each other; leave the field out, or scan with more "
             "overlap")
-    return details | ({"refinement flagged": sharpened.flag} if sharpened.flag else {})
+    if sharpened.flag:
+        details["refinement flagged"] = sharpened.flag
+        warnings.append(sharpened.flag)
+    return details | ({"warning": "; ".join(warnings)} if warnings else {})
 
 
 def _residual_map(field: Field, sharpened: Sharpened) -> npt.NDArray[np.float64]:
-    """Registration.residual_map_um of the blocks of a field.
+    """Registration.residual_map_um of the blocks of a field that show enough structure.
 
     A block that the scene shows away from its place is shown by the fine image the other way from where the transform
     puts the scene's content.
     """
     blocks = sharpened.blocks
-    places = field.flip.apply(blocks.places_px * field.pixel_um)
-    return np.hstack([places, -blocks.shifts_px * field.pixel_um @ field.flip.matrix[:2, :2].T])
+    certain = blocks.errors_px <= MAX_ARROW_ERROR_PX
+    places = field.flip.apply(blocks.places_px[certain] * field.pixel_um)
+    return np.hstack([places, -blocks.shifts_px[certain] * field.pixel_um @ field.flip.matrix[:2, :2].T])

@@ -15,8 +15,8 @@ from superres.registration.blend import grey_frame
 from superres.registration.blocks import BlockShifts
 from superres.registration.icgn import Refined, refine
 from superres.registration.seams import Seam, largest_seam
-from superres.registration.smooth import Smooth, refine_smoothly, trend
-from superres.transform import Map, Transform, Warp
+from superres.registration.smooth import refine_smoothly, trend
+from superres.transform import Map, Transform
 
 MARGIN_PX = 24
 CROP_STEP_PX = 16
@@ -37,7 +37,8 @@ where the halves say 0.0025."""
 class Sharpened:
     """transform: (mirrored) field µm → mosaic µm.  frame: see Registration.  error_um: expected, RMS over the field.
     flag: what is wrong with it in words, "" if nothing.  trend_px: how far a smooth trend in the blocks goes, in coarse
-    px: distortion.  seam: the step between tiles that explains it better.
+    px: distortion.  seam: the step between tiles that explains it better.  unbent: why there is no warp though one was
+    asked for, "" where there is or was not.
     """
 
     transform: Map
@@ -50,6 +51,7 @@ class Sharpened:
     flag: str = ""
     trend_px: float = 0.0
     seam: Seam | None = None
+    unbent: str = ""
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,10 +84,16 @@ def sharpen(field: Field, mosaic: Mosaic, start: Transform, max_move_px: float =
     pixel = mosaic.pixel_size_um
     transform: Map = found.transform
     error_px, blocks = found.error_px, found.blocks
-    if warp == "smooth" and scene.known.all():
-        smooth = refine_smoothly(field.template, field.pixel_um, scene.grey, pixel, found.transform)
-        if smooth is not None:
-            transform, error_px, blocks = smooth.warp, smooth.error_px, _beside(blocks, smooth, field.pixel_um)
+    unbent = ""
+    if warp == "smooth":
+        smooth = refine_smoothly(field.template, field.pixel_um, scene.grey, pixel, found.transform, scene.known)
+        if smooth is None:
+            unbent = "too few parts of the field were scanned whole to fit a smooth warp; it has a similarity alone"
+        elif smooth.error_px > max(GOOD_SPLIT_HALF_PX, error_px):
+            unbent = (f"halves of the field disagree by {smooth.error_px:.2f} px on a smooth warp, expected at most "
+                      f"{GOOD_SPLIT_HALF_PX:g}; it has a similarity alone")
+        else:
+            transform, error_px, blocks = smooth.warp, smooth.error_px, smooth.blocks
     pattern = trend(blocks, field.template.shape)
     seam = None
     if scene.frame is None and pattern.longest_px > 0:
@@ -93,15 +101,8 @@ def sharpen(field: Field, mosaic: Mosaic, start: Transform, max_move_px: float =
         seam = largest_seam(blocks, mosaic.deepest(places))
         seam = seam if seam is not None and seam.misfit <= SEAM_MISFIT * pattern.misfit else None
     return Sharpened(transform.then(scene.to_mosaic), scene.frame, float(np.hypot(error_px, SHARED_PX)) * pixel,
-                     found.correlation, found.moved_px, error_px, blocks, _flag(found),
-                     0.0 if seam else pattern.longest_px, seam)
-
-
-def _beside(blocks: BlockShifts, smooth: Smooth, pixel_um: float) -> BlockShifts:
-    """What blocks leave beside a warp instead of beside its similarity."""
-    bend = Warp(Transform.identity(), smooth.warp.displacement_um, smooth.warp.size_um, Transform.identity())
-    places = blocks.places_px * pixel_um
-    return BlockShifts(blocks.places_px, blocks.shifts_px - (bend.apply(places) - places) / pixel_um, blocks.errors_px)
+                     found.correlation, found.moved_px, error_px, blocks, _flag(error_px),
+                     0.0 if seam else pattern.longest_px, seam, unbent)
 
 
 def scene_around(field: Field, mosaic: Mosaic, start: Transform) -> Scene | None:
@@ -154,7 +155,7 @@ def _doubt(found: Refined | None, max_move_px: float) -> str:
     return ""
 
 
-def _flag(found: Refined) -> str:
-    if found.error_px > GOOD_SPLIT_HALF_PX:
-        return f"halves of the field disagree by {found.error_px:.2f} px; expected at most {GOOD_SPLIT_HALF_PX:g}"
+def _flag(error_px: float) -> str:
+    if error_px > GOOD_SPLIT_HALF_PX:
+        return f"halves of the field disagree by {error_px:.2f} px; expected at most {GOOD_SPLIT_HALF_PX:g}"
     return ""
