@@ -98,7 +98,9 @@ def in_words_of_the_command() -> Iterator[None]:
 
 def for_the_command(text: str) -> str:
     """`set source.options.white_level = 4095` as `give --set source.options.white_level=4095`."""
-    text = re.sub(r"(?:\bset )?source\.options\.(coarse|fine)_pixel_size_um", r"--\1-pixel-size", text)
+    text = text.replace("or set model.options up and down", "or give --scale")
+    text = text.replace("with --set run.output=...", "with --out").replace("pixel sizes in [source]", "pixel sizes")
+    text = re.sub(r"(?:(?:\bset )?source\.options\.|\b)(coarse|fine)_pixel_size_um", r"--\1-pixel-size", text)
     key, value = r"((?:source|register)\.[\w.]*\w)", r"""["']?([^\s"',;:()]+(?:,[^\s"',;:()]+)?)["']?"""
     return re.sub(rf"(?<!-)\bset {key}(?: = {value})?",
                   lambda found: f"give --set {found[1]}={found[2] or '...'}", text)

@@ -105,9 +105,26 @@ def test_hints_name_options_of_the_command_where_folders_were_given(desk: Path) 
     ('set register.options.warp = "smooth"', "give --set register.options.warp=smooth"),
     ("or set source.options.coarse_pixel_size_um", "or --coarse-pixel-size"),
     ("set source.options.slide_from ('one' for one slide)", "give --set source.options.slide_from=... ('one' for one"),
+    ("source.options.coarse_pixel_size_um or fine_pixel_size_um (in Python: pixel_size_um)",
+     "--coarse-pixel-size or --fine-pixel-size (in Python: pixel_size_um)"),
+    ("choose another folder with --set run.output=...", "choose another folder with --out"),
 ])
 def test_keys_of_a_pipeline_file_in_the_words_of_the_command(hint: str, said: str) -> None:
     assert said in for_the_command(hint)
+
+def test_pixel_sizes_that_do_not_make_the_scale_name_its_option() -> None:
+    """The hint as the stage says it."""
+    from superres.api.model import Geometry
+    from superres.api.source import Acquisition, Pair
+    from superres.errors import SourceError
+    from superres.stages.split import check_scale
+
+    pair = Pair("p", "s", Image(np.zeros((4, 4), np.uint8), 0.185), Image(np.zeros((10, 10), np.uint8), 0.09))
+    with pytest.raises(SourceError) as refused:
+        check_scale(Acquisition(pairs=(pair,), fine_pixel_size_um=0.09), Geometry(5, 2, origin_multiple=2))
+    said = for_the_command(str(refused.value.hint))
+    assert "--scale" in said and "[source]" not in said and "model.options" not in said
+
 
 
 @pytest.mark.parametrize("sizes", ["stated", "given", "unknown"])
