@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import overload
 
@@ -235,9 +236,9 @@ class Engine:
             for band in self._runner.bands(StoredPixels(array), events):
                 yield band.pixels[0].permute(1, 2, 0).cpu().numpy()
             return
-        for band in self._runner.bands(source, events, passes=passes):
-            unit = band.pixels[0].permute(1, 2, 0).cpu().numpy()
-            yield from_unit(unit.mean(axis=2) if array.ndim == 2 else unit, array.dtype, source.white)
+        bands = self._runner.bands(source, events, passes=passes)
+        # map, because a loop's variable would keep a band of floats until the next one is ready.
+        yield from map(partial(_stored, like=array, white=source.white), bands)
 
     def _foreign(self, image: Array | Tensor, white_level: float | None, passes: int, events: Events) -> Array | Tensor:
         """An image (H, W, 3) or (H, W) like an array; a batch like a tensor."""
@@ -279,6 +280,20 @@ class Engine:
                     result = torch.empty(shape, dtype=image.dtype, device=image.device, memory_format=layout)
                 result[first:first + together, :, band.top:band.top + pixels.shape[2]] = pixels
         return result if result is not None else image.new_empty(shape)
+
+
+STRIP_ROWS = 64
+"""Rows that are turned into stored values at once: what that takes beside a band stays small."""
+
+
+def _stored(band: Band, like: Array, white: float) -> Array:
+    """The band's rows as an array with the input's number of channels and dtype."""
+    unit = band.pixels[0].permute(1, 2, 0).cpu().numpy()
+    rows = np.empty(unit.shape[:2] if like.ndim == 2 else unit.shape, dtype=like.dtype)
+    for top in range(0, len(unit), STRIP_ROWS):
+        strip = unit[top:top + STRIP_ROWS]
+        rows[top:top + STRIP_ROWS] = from_unit(strip.mean(axis=2) if like.ndim == 2 else strip, like.dtype, white)
+    return rows
 
 
 def _like(band: Band, dtype: torch.dtype, channels: int) -> Tensor:

@@ -87,7 +87,7 @@ class Runner:
             events.raise_if_cancelled()
             core = pending.pop()
             try:
-                band = runner._band(image, core, events)
+                made = [runner._band(image, core, events)]
             except (RuntimeError, MemoryError) as error:
                 if not is_out_of_memory(error):
                     raise
@@ -95,7 +95,7 @@ class Runner:
                 rest = core_ranges(height - core[0], runner.tile_px, self.geometry)
                 pending = [(core[0] + start, core[0] + stop) for start, stop in reversed(rest)]
                 continue
-            yield band
+            yield made.pop()    # kept here, a band would lie beside the next one until that is ready
 
     def _band(self, image: Pixels, core: tuple[int, int], events: Events) -> Band:
         height, width = image.shape_px
