@@ -184,7 +184,7 @@ def test_ctrl_c_works_after_engines_came_and_went():
     from pathlib import Path
 
     code = """
-import faulthandler, gc, os, signal
+import faulthandler, gc, os, signal, time
 faulthandler.enable()       # as pytest does: signal handlers then run on a stack of their own
 from tests.engine.specimens import SMALL, make_weights
 from superres.catalog import Catalog
@@ -195,6 +195,7 @@ del first; gc.collect()
 del second; gc.collect()
 try:
     os.kill(os.getpid(), signal.SIGINT)
+    time.sleep(60)          # another thread may receive it, and tell this one later
 except KeyboardInterrupt:
     print("interrupted")
 """
