@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 from benchmarks.registration.records import FOLDER, read_record
@@ -129,7 +130,23 @@ def sweeps() -> str:
     return "\n\n".join("\n".join(part) for part in parts)
 
 
-TABLES = {"methods": methods, "stitching": stitching, "placements": placements, "speed": speed,
+def levels() -> str:
+    measured = read_record("levels")["measured"]
+    lines = ["| tiles | steps before (%) | after (%) | flat field off by (%) | places, RMSE in px |",
+             "|---|---|---|---|---|"]
+    for kind, row in measured["virtual"].items():
+        known = [[100 * value for value in row[name] if value is not None] for name in ("before", "after")]
+        steps = " | ".join(f"{median(values):.1f}" if 2 * len(values) > len(row["before"]) else "none above 1"
+                           for values in known)
+        lines.append(f"| {kind} | {steps} | {100 * median(row['flat_error']):.2f} | {median(row['rmse_px']):.3f} |")
+    real = measured["tiles_sem"]
+    lines += ["", f"Real data: in tiles_sem, whose microscope set brightness and contrast anew for each tile, steps of "
+                  f"{100 * real['before']:.0f} % come down to {100 * real['after']:.1f} %"
+                  f"{', with offsets' if real['with offsets'] else ''}."]
+    return "\n".join(lines)
+
+
+TABLES = {"methods": methods, "stitching": stitching, "levels": levels, "placements": placements, "speed": speed,
           "end_to_end": end_to_end, "sweeps": sweeps}
 
 

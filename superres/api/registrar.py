@@ -26,12 +26,15 @@ class PlacedTile:
 
     image: the raw frame.  to_mosaic: tile µm → mosaic µm.  linked: placed by measurement; False: only by the prior.
     residual_um: RMS disagreement of its measured shifts with the global solution, None where it has none.
+    gain, offset: gain · value + offset, in units of white after the flat field, makes it as bright as its neighbours.
     """
 
     image: Readable
     to_mosaic: Transform
     linked: bool = True
     residual_um: float | None = None
+    gain: float = 1.0
+    offset: float = 0.0
 
     @property
     def name(self) -> str:
@@ -104,13 +107,16 @@ class Mosaic:
         """(n, 3, 3): mosaic µm → tile µm of every tile."""
         return np.asarray(np.linalg.inv(np.stack([tile.to_mosaic.matrix for tile in self.tiles])))
 
-    def read(self, top: int, left: int, height: int, width: int) -> Image:
+    def read(self, top: int, left: int, height: int, width: int, *, equalised: bool = True) -> Image:
         """The region of mosaic pixels [top, top + height) × [left, left + width), blended from the frames at sub-pixel
         places: float32 in units of white, 0 where no tile lies.  Memory is bounded by the region and two frames.
+
+        equalised: with the tiles made equally bright, to look at and to search; False: as the camera saw them, for
+        training pairs.
         """
         from superres.registration.blend import read_region  # with OpenCV and SciPy: not for who only lists plug-ins
 
-        return read_region(self, top, left, height, width)
+        return read_region(self, top, left, height, width, equalised=equalised)
 
     def covered(self, top: int, left: int, height: int, width: int) -> npt.NDArray[np.bool_]:
         """(height, width) bool: which pixels of the same region `read` takes from tiles.  Decodes nothing."""
@@ -191,9 +197,13 @@ def stitched(tiles: Sequence[Tile], overlap: float | None, disconnected: Literal
 
 def mosaic_of(tiles: Sequence[Tile], layout: Layout) -> Mosaic:
     """The Mosaic of tiles whose places were solved."""
+    levels = layout.levels
+    gains = (1.0,) * len(tiles) if levels is None else levels.gains
+    offsets = (0.0,) * len(tiles) if levels is None else levels.offsets
     placed = tuple(
-        PlacedTile(tile.image, Transform.shift(*(offset * layout.pixel_size_um for offset in origin)), linked, residual)
-        for tile, origin, linked, residual in zip(tiles, layout.origins_px, layout.linked, layout.residuals_um,
-                                                  strict=True))
+        PlacedTile(tile.image, Transform.shift(*(place * layout.pixel_size_um for place in origin)), linked, residual,
+                   gain, offset)
+        for tile, origin, linked, residual, gain, offset in zip(
+            tiles, layout.origins_px, layout.linked, layout.residuals_um, gains, offsets, strict=True))
     return Mosaic(placed, layout.shape_px, layout.pixel_size_um, layout.flat_field, layout.notes,
                   layout.tile_shape_px)

@@ -33,6 +33,12 @@ class Placed(Protocol):
     @property
     def to_mosaic(self) -> Transform: ...
 
+    @property
+    def gain(self) -> float: ...
+
+    @property
+    def offset(self) -> float: ...
+
 
 class Mosaicked(Protocol):
     """Frames with places and a common flat field (what api.Mosaic is)."""
@@ -62,9 +68,10 @@ class _Window:
     matrix: npt.NDArray[np.float64]
 
 
-def read_region(mosaic: Mosaicked, top: int, left: int, height: int, width: int) -> Image:
+def read_region(mosaic: Mosaicked, top: int, left: int, height: int, width: int, *, equalised: bool = True) -> Image:
     """Blend the mosaic pixels [top, top + height) × [left, left + width).
 
+    equalised: by the gain and offset of each tile.
     Returns float32 in units of white, white level 1, 0 where no tile lies; RGB if any tile that touches it is RGB, else
     one channel.  The region may reach beyond the mosaic.  Memory: three times the region and two frames.
     Raises ImageError for an empty region.
@@ -81,6 +88,8 @@ def read_region(mosaic: Mosaicked, top: int, left: int, height: int, width: int)
             continue
         raw = tile.image.read()
         values, weight = _sample(raw, mosaic.flat_field, window)
+        if equalised:
+            values = _equalised(values, tile)
         icc_profile = icc_profile or raw.icc_profile
         if total is None:
             total = np.zeros((height, width, *values.shape[2:]), dtype=np.float32)
@@ -108,7 +117,7 @@ def covered_region(mosaic: Mosaicked, top: int, left: int, height: int, width: i
 
 
 def overview(mosaic: Mosaicked, reduction: int) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """The whole mosaic in grey, reduction times smaller, reading every tile once.
+    """The whole mosaic in grey, its tiles equally bright, reduction times smaller, reading every tile once.
 
     Returns ((H', W') float32 in units of white, (H', W') bool: covered by a tile), H' = ceil(H / reduction).  Pixel i
     has its centre at (i + ½)·reduction mosaic pixels.  Frames are smoothed before sampling (sigma = 0.4 reductions).
@@ -126,7 +135,7 @@ def overview(mosaic: Mosaicked, reduction: int) -> tuple[FloatArray, npt.NDArray
         if reduction > 1:
             grey = ndimage.gaussian_filter(grey, 0.4 * reduction, mode="nearest", truncate=3.0)
         values, weight = _interpolate(grey, window, order=1 if reduction > 1 else 3)
-        total[window.rows, window.columns] += values * weight
+        total[window.rows, window.columns] += _equalised(values, tile) * weight
         weights[window.rows, window.columns] += weight
     covered = weights > 0
     total[covered] /= weights[covered]
@@ -141,6 +150,12 @@ def grey_frame(raw: Image, flat_field: FloatArray | None) -> FloatArray:
         flat = flat_field if flat_field.ndim == 2 else flat_field @ np.asarray(LUMA_WEIGHTS, dtype=np.float32)
         return np.asarray(raw.grey() / flat, dtype=np.float32)
     return np.asarray((raw.unit() / flat_field) @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
+
+
+def _equalised(values: FloatArray, tile: Placed) -> FloatArray:
+    if tile.gain == 1.0 and tile.offset == 0.0:
+        return values
+    return values * np.float32(tile.gain) + np.float32(tile.offset)
 
 
 def _near(mosaic: Mosaicked, origin: tuple[int, int], shape: tuple[int, int]) -> list[Placed]:

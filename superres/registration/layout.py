@@ -26,6 +26,7 @@ from superres.registration.edges import (
 from superres.registration.flatfield import estimate_flat_field
 from superres.registration.frames import Frames
 from superres.registration.graph import agreeing, components, fit_nominal, solve
+from superres.registration.levels import Levels, estimate_levels
 from superres.registration.misplaced import described, explain_disconnected, listed
 
 DEFAULT_OVERLAP = 0.1
@@ -45,7 +46,8 @@ class Layout:
     origins_px: (y, x) of each tile's outer top-left corner in mosaic pixels; the smallest of each coordinate is 0.
     linked: placed by measurement against other tiles.  residuals_um: RMS disagreement of a tile's edges with the
     solution, None without any.  shape_px: of the bounding box; tile_shape_px: of every tile.  flat_field: see Mosaic.
-    edges: every pair that was tried, with its verdict.
+    edges: every pair that was tried, with its verdict.  levels: what evens out the brightness of the tiles, None where
+    there is nothing to.
     """
 
     origins_px: tuple[tuple[float, float], ...]
@@ -57,6 +59,7 @@ class Layout:
     flat_field: FloatArray | None = None
     notes: Mapping[str, float | str] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
+    levels: Levels | None = None
 
 
 def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float] | None],
@@ -223,11 +226,13 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
     notes["edges rejected"] = listed(rejected) if rejected else "none"
     notes |= _by_nominal_places(frames, structure, sorted(outside), nominal is not None, stage_error_px)
     notes["flat field"] = _describe_flat(frames)
+    levels = estimate_levels(frames, edges, places, structure)
+    notes["brightness of tiles"] = "even" if levels is None else levels.described()
     extent = np.ceil(places.max(axis=0) + frames.shape_px - 1e-6).astype(int)
     return Layout(tuple((float(y), float(x)) for y, x in places), tuple(bool(flag) for flag in linked),
                   tuple(None if r is None else r * frames.pixel_size_um for r in residuals),
                   (int(extent[0]), int(extent[1])), frames.shape_px, frames.pixel_size_um, frames.flat_field, notes,
-                  tuple(edges))
+                  tuple(edges), levels)
 
 
 def _by_nominal_places(frames: Frames, structure: Structure, tiles: Sequence[int], known: bool,

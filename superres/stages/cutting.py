@@ -58,12 +58,12 @@ def cut_pair(
     """The training pair of a registered field.
 
     The coarse image is the camera's own pixels: cut from the flat-fielded frame that the registrar names, else from the
-    one in which the field lies deepest, or, where it lies in no single frame, from the sub-pixel mosaic.  The fine
-    image is resampled once, by cubic spline, onto the grid of pitch coarse/L that starts at the coarse window's corner.
-    Both are uint16 with white level PAIR_WHITE.  Returns the pair and its window.  Raises RegistrationError: "outside"
-    where no tile shows any of the field, "too-small" where no usable window is left, "blank" where the coarse image
-    shows nothing of more than UNSEEN_SHARE of the field's structure, "too-bright" where more than MAX_CLIPPED of an
-    image exceeds what a pair can hold.
+    one in which the field lies deepest, or, where it lies in no single frame, from the sub-pixel mosaic of frames as
+    they are, not made equally bright. The fine image is resampled once, by cubic spline, onto the grid of pitch
+    coarse/L that starts at the coarse window's corner. Both are uint16 with white level PAIR_WHITE. Returns the pair
+    and its window. Raises RegistrationError: "outside" where no tile shows any of the field, "too-small" where no
+    usable window is left, "blank" where the coarse image shows nothing of more than UNSEEN_SHARE of the field's
+    structure, "too-bright" where more than MAX_CLIPPED of an image exceeds what a pair can hold.
     """
     to_mosaic = registration.transform.inverse()
     window, to_fine = _best_frame(fine, mosaic, registration, scale)
@@ -80,7 +80,7 @@ def cut_pair(
             hint="scan a margin around the fine fields",
         )
     if window.tile is None:
-        coarse = mosaic.read(window.top, window.left, window.height, window.width)
+        coarse = mosaic.read(window.top, window.left, window.height, window.width, equalised=False)
     else:
         coarse = mosaic.frame(window.tile).crop(window.top, window.left, window.height, window.width)
     pitch = mosaic.pixel_size_um

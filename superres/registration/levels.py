@@ -1,0 +1,192 @@
+"""Levels: the brightness of each tile against the others, from what they show in common.
+
+Exposure, bleaching and the warming of a lamp leave one gain a tile; cameras with automatic black level, and electron
+microscopes, leave an offset as well.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from superres.registration.blend import grey_frame
+from superres.registration.edges import Edge, Structure, nominal_pairs
+from superres.registration.flatfield import DARK, SATURATED
+from superres.registration.frames import Frames
+
+BLOCK_PX = 16
+MIN_BLOCKS = 4
+MAX_BLOCKS = 400
+"""Of a large overlap so many blocks are used, evenly: their means know a tile's level to a part in a thousand."""
+MIN_STEP = 0.01
+"""Scans without a step above this part of their brightness are left as they are: what the flat field leaves of 35 %
+vignetting makes steps of up to 0.7 %, and an 8-bit camera's own steps are 0.4 %."""
+OFFSET_SHARE = 0.7
+"""Offsets are fitted where they leave at most this share of what gains alone leave of the overlaps.  Tiles of an
+electron microscope: 0.4; camera frames with planted gains: 1.0."""
+MAX_UNLIKE = 0.02
+"""Spread of log intensity between the blocks of a tile that shows nothing and of its neighbour: more, and it is not
+glass but an exposure that failed."""
+ROUNDS = 20
+FAITH = 1e-3
+"""Weight of "gain 1, offset 0" against an overlap's evidence: for tiles that overlaps of one even grey cannot tell."""
+
+Values = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Levels:
+    """What makes tiles equally bright: gain · value + offset, of values in units of white.
+
+    gains: mean 1.  offsets: mean 0, all 0 where gains explain the steps.  before, after: RMS step between overlapping
+    tiles as a share of their brightness.
+    """
+
+    gains: tuple[float, ...]
+    offsets: tuple[float, ...]
+    before: float
+    after: float
+
+    def described(self) -> str:
+        """For the notes of a mosaic."""
+        text = f"evened out by gains of {min(self.gains):.3f} to {max(self.gains):.3f}"
+        if any(self.offsets):
+            text += f" and offsets of {min(self.offsets):+.3f} to {max(self.offsets):+.3f}"
+        return f"{text}: steps between tiles {100 * self.before:.1f} %, then {100 * self.after:.1f} % (RMS)"
+
+
+@dataclass(frozen=True, eq=False)
+class _Shared:
+    """Block means of what two tiles show in common, flat-fielded, in units of white."""
+
+    first: int
+    second: int
+    a: Values
+    b: Values
+
+    def step(self, gains: Values, offsets: Values) -> float:
+        """Median difference as a share of the brightness."""
+        a, b = (gains[tile] * values + offsets[tile] for tile, values in ((self.first, self.a), (self.second, self.b)))
+        return float(np.median(a - b) / max(float(np.mean(self.a + self.b)) / 2, DARK))
+
+
+def estimate_levels(frames: Frames, edges: Sequence[Edge], places_px: Values, structure: Structure) -> Levels | None:
+    """Robust least squares over all overlaps; None where there is no step to even out.
+
+    edges: with their final shifts; only accepted ones are used.  places_px: (n, 2) solved places, by which tiles that
+    show nothing are compared with their neighbours: glass has a brightness too.
+    """
+    pairs = _pairs(edges, places_px, frames.shape_px, structure)
+    shared = [each for each in (_shared(frames, *pair) for pair in pairs) if each is not None]
+    count = len(frames)
+    plain = np.ones(count), np.zeros(count)
+    if not shared or max(abs(each.step(*plain)) for each in shared) <= MIN_STEP:
+        return None
+    gains, offsets = _fitted(count, shared, with_offsets=False)
+    more = _fitted(count, shared, with_offsets=True)
+    if _left(shared, *more) <= OFFSET_SHARE * _left(shared, gains, offsets):
+        gains, offsets = more
+    before, after = (float(np.sqrt(np.mean([each.step(*levels) ** 2 for each in shared])))
+                     for levels in (plain, (gains, offsets)))
+    # Rounded far below a grey level, so that the order of the tiles does not show in the last bits of a mosaic.
+    return Levels(tuple(round(float(g), 6) for g in gains), tuple(round(float(o), 6) for o in offsets), before, after)
+
+
+def _pairs(edges: Sequence[Edge], places_px: Values, shape_px: tuple[int, int], structure: Structure,
+           ) -> list[tuple[int, int, tuple[int, int], bool]]:
+    """Tiles that share a part of the specimen, the whole-pixel shift between them, and whether only their places, not
+    their structure, say so."""
+    pairs = [(edge.first, edge.second, edge.shift_px, False) for edge in edges if edge.accepted]
+    blank = structure.blank
+    for first, second in nominal_pairs(places_px, shape_px):
+        if blank[first] or blank[second]:
+            apart = places_px[second] - places_px[first]
+            pairs.append((first, second, (float(apart[0]), float(apart[1])), True))
+    return [(first, second, (round(y), round(x)), by_place) for first, second, (y, x), by_place in pairs]
+
+
+def _shared(frames: Frames, first: int, second: int, shift: tuple[int, int], alike: bool) -> _Shared | None:
+    """None where too little can be compared: saturated and dark blocks say nothing of a gain.
+
+    alike: nothing but brightness may differ, or the two do not show the same place.
+    """
+    means = []
+    for tile, (y, x) in ((first, shift), (second, (-shift[0], -shift[1]))):
+        (top, bottom), (left, right) = ((max(0, by), min(length, length + by))
+                                        for by, length in zip((y, x), frames.shape_px, strict=True))
+        if bottom <= top or right <= left:
+            return None
+        raw = frames.raw(tile).crop(top, left, bottom - top, right - left)
+        flat = frames.flat_field
+        level = _block_means(grey_frame(raw, None if flat is None else flat[top:bottom, left:right]))
+        camera = _block_means(raw.grey())
+        level[(camera > SATURATED) | (camera < DARK)] = np.nan
+        means.append(level)
+    known = np.flatnonzero(np.isfinite(means[0]) & np.isfinite(means[1]))
+    if len(known) < MIN_BLOCKS:
+        return None
+    used = known[np.linspace(0, len(known) - 1, min(len(known), MAX_BLOCKS)).astype(int)]
+    a, b = means[0][used], means[1][used]
+    if alike and np.std(np.log(a / b)) > MAX_UNLIKE:
+        return None
+    return _Shared(first, second, a, b)
+
+
+def _block_means(plane: npt.NDArray[np.float32]) -> Values:
+    block = max(1, min(BLOCK_PX, *(length // 2 for length in plane.shape)))
+    rows, columns = plane.shape[0] // block, plane.shape[1] // block
+    cut = plane[:rows * block, :columns * block].reshape(rows, block, columns, block)
+    return np.asarray(cut.mean(axis=(1, 3), dtype=np.float64)).ravel()
+
+
+def _fitted(count: int, shared: Sequence[_Shared], *, with_offsets: bool) -> tuple[Values, Values]:
+    """Gains of mean 1 and offsets of mean 0 that make the two sides of all overlaps alike.
+
+    Each block weighs as Huber's function says of its residual in the round before, all overlaps alike.  The
+    constraints keep out the solution "all black".
+    """
+    size = 2 * count if with_offsets else count
+    gains: Values = np.ones(count)
+    offsets: Values = np.zeros(count)
+    for _ in range(ROUNDS):
+        scale = max(_left(shared, gains, offsets), 1e-6)
+        normal = np.zeros((size + 2, size + 2))
+        normal[:size, :size] = FAITH * np.eye(size)
+        right = np.zeros(size + 2)
+        right[:count] = FAITH
+        for each in shared:
+            off = _residual(each, gains, offsets)
+            weight = np.minimum(1.0, 1.5 * scale / np.maximum(np.abs(off), 1e-12)) / len(off)
+            columns, terms = [each.first, each.second], [each.a, -each.b]
+            if with_offsets:
+                columns += [count + each.first, count + each.second]
+                terms += [np.ones_like(each.a), -np.ones_like(each.a)]
+            table = np.stack(terms)
+            normal[np.ix_(columns, columns)] += (table * weight) @ table.T
+        # Lagrange: the sum of the gains is their number, that of the offsets nothing.
+        normal[size, :count] = normal[:count, size] = 1.0
+        right[size] = count
+        normal[size + 1, size + 1] = 1.0
+        if with_offsets:
+            normal[size + 1, size + 1] = 0.0
+            normal[size + 1, count:size] = normal[count:size, size + 1] = 1.0
+        solved: Values = np.asarray(np.linalg.solve(normal, right), dtype=np.float64)
+        change = float(np.abs(solved[:count] - gains).max())
+        gains = solved[:count]
+        offsets = solved[count:size] if with_offsets else offsets
+        if change < 1e-9:
+            break
+    return gains, offsets
+
+
+def _residual(shared: _Shared, gains: Values, offsets: Values) -> Values:
+    return np.asarray(gains[shared.first] * shared.a + offsets[shared.first]
+                      - gains[shared.second] * shared.b - offsets[shared.second])
+
+
+def _left(shared: Sequence[_Shared], gains: Values, offsets: Values) -> float:
+    """Robust standard deviation of the differences of all blocks."""
+    return 1.4826 * float(np.median(np.abs(np.concatenate([_residual(each, gains, offsets) for each in shared]))))
