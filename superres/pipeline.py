@@ -8,7 +8,7 @@ from superres.config import STAGES, Stage
 from superres.events import Events
 from superres.inference.device import resolve_device
 from superres.plan import Plan
-from superres.results import RunResult
+from superres.results import RunResult, require_own_folder
 from superres.run import Run
 from superres.stages.store import RunFolder
 from superres.training.ranks import ALONE, Ranks, joined, local_device, restarted, started_by_torchrun
@@ -34,7 +34,8 @@ class Pipeline:
         Where torchrun started several processes, all of them come here with the same plan and a folder that all of them
         see: the first one does everything, and the others help it to train; theirs is a result without stages.
         Raises SuperresError subclasses for what the user can mend, and Cancelled where events asked to stop; finished
-        stages are kept then.  Raises StorageError if another process runs in the same folder.
+        stages are kept then.  Raises StorageError if another process runs in the same folder, or if the folder holds
+        files of somebody else's under the names of results.
         """
         if until not in STAGES:
             raise ValueError(f"until is {until!r}; expected one of {', '.join(STAGES)}")
@@ -43,6 +44,7 @@ class Pipeline:
             if not ranks.first:
                 Run(self.plan, folder, _Silent(self.events), ranks).help_to_train()
                 return RunResult(folder.path, ())
+            require_own_folder(folder.path)
             with folder.locked():
                 if not resume and not restarted():  # what a killed attempt of this call has done is kept
                     folder.forget()

@@ -11,6 +11,7 @@ from statistics import median
 from typing import Any
 
 from superres.config import STAGES, Stage
+from superres.errors import StorageError
 from superres.io.atomic import write_json
 from superres.stages.infer import OUTPUTS
 from superres.stages.register import RECORDS
@@ -21,6 +22,8 @@ from superres.training.loop import HISTORY_FILE
 
 PLAN_FILE, SCORES_FILE, REPORT_FILE = "plan.json", "scores.json", "report.html"
 REGISTRATION_FILE = "registration.html"
+LEDGER = "published.json"
+"""In work/: which plan's results lie where users look."""
 
 RESULTS: dict[Stage, tuple[str, ...]] = {
     "acquire": (),
@@ -85,6 +88,30 @@ class RunResult:
         return "\n".join(lines)
 
 
+def require_own_folder(path: Path) -> None:
+    """Raises StorageError for a folder with files of somebody else's that have the names of results.
+
+    A run replaces and removes files of these names.  A folder is a run's own where it has no such files, or a plan.json
+    that a run wrote, or its ledger.
+    """
+    if (path / "work" / LEDGER).exists() or _is_plan(path / PLAN_FILE):
+        return
+    names = (PLAN_FILE, *(name for stage in STAGES for name in RESULTS[stage]))
+    foreign = [name for name in names if (path / name).exists()]
+    if foreign:
+        raise StorageError(f"'{path}' holds {', '.join(foreign)}, which no run of superres wrote there",
+                           hint="a run would replace them: choose another folder with --set run.output=..., or move "
+                                "them away")
+
+
+def _is_plan(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "superres" in content
+
+
 class Results:
     """Keeps the results of two plans from lying side by side.
 
@@ -97,7 +124,7 @@ class Results:
         self, folder: RunFolder, keys: Mapping[Stage, str], plan: Mapping[str, Any], note: Callable[[str], None]
     ) -> None:
         self.path, self.keys, self._plan, self._note = folder.path, keys, plan, note
-        self._ledger = folder.work / "published.json"
+        self._ledger = folder.work / LEDGER
         self._owners: dict[str, str] = (
             json.loads(self._ledger.read_text(encoding="utf-8")) if self._ledger.exists() else {}
         )

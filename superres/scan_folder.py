@@ -13,9 +13,7 @@ import csv
 import io
 import itertools
 import json
-import os
 import re
-import secrets
 import shutil
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
@@ -27,7 +25,7 @@ from superres.api.source import Acquisition, FineField, GroundTruth, Scan, Tile
 from superres.errors import SourceError, StorageError
 from superres.events import Events, Progress
 from superres.image import Readable
-from superres.io.atomic import storage_error, write_json, write_text
+from superres.io.atomic import storage_error, temporary_beside, write_json, write_text
 from superres.io.images import IMAGE_SUFFIXES, ImageFile, write_image
 from superres.io.table import Row, Table, read_table
 from superres.optics import Optics
@@ -235,7 +233,7 @@ def _appearing(folder: Path) -> Iterator[Path]:
         first = sorted(entry.name for entry in folder.iterdir())[:3]
         raise StorageError(f"folder '{folder}' is not empty: it holds {', '.join(first)} …",
                            hint="name a new folder, or remove this one first")
-    temporary = folder.with_name(f".{folder.name}.{os.getpid()}-{secrets.token_hex(4)}")
+    temporary = temporary_beside(folder)
     try:
         temporary.mkdir(parents=True)
         yield temporary

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import os
+import re
 import secrets
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -13,15 +14,29 @@ from typing import Any
 
 from superres.errors import StorageError
 
+_TEMPORARY = re.compile(r"\..*\.[0-9]+-[0-9a-f]{8}(\.[^.]*)?")
+
+
+def temporary_beside(path: Path) -> Path:
+    """A hidden name in the folder of `path`, for what takes its place once it is whole.
+
+    It keeps the suffix, since libraries choose the format by it.
+    """
+    return path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+
+
+def is_temporary(path: Path) -> bool:
+    """Whether `temporary_beside` gave this name; nobody's `.git` or `.venv` has such a one."""
+    return _TEMPORARY.fullmatch(path.name) is not None
+
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Give a temporary path beside `path`; on a clean exit it is renamed to `path`, otherwise removed.
 
-    Parent folders are made.  The temporary name keeps the suffix, since libraries choose the format by it.
-    Raises StorageError when the disk is full, read-only, or not ours to write.
+    Parent folders are made.  Raises StorageError when the disk is full, read-only, or not ours to write.
     """
-    temporary = path.with_name(f".{path.stem}.{os.getpid()}-{secrets.token_hex(4)}{path.suffix}")
+    temporary = temporary_beside(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         yield temporary

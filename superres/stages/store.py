@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,11 +13,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, TextIO
 
-from superres.config import Stage
+from superres.config import STAGES, Stage
 from superres.errors import StorageError
-from superres.io.atomic import storage_error, write_json
+from superres.io.atomic import is_temporary, storage_error, temporary_beside, write_json
 
 DONE = "done.json"
+_KEY = re.compile(r"[0-9a-f]{16}")
+"""What `key_of` gives."""
 
 
 def key_of(*parts: Any) -> str:
@@ -82,9 +85,10 @@ class RunFolder:
             stream.truncate(0)
             stream.write(str(os.getpid()))
             stream.flush()
-            # Hidden names are files that `replacing` or `publish` had not renamed yet; nobody else writes here now.
-            for leftover in self.path.rglob(".*"):
-                _remove(leftover)
+            # What a killed process had not renamed yet, and nothing else that is hidden; nobody else writes here now.
+            for hidden in (*self.path.glob(".*"), *self.work.rglob(".*")):
+                if is_temporary(hidden):
+                    _remove(hidden)
             yield
 
     def stage(self, name: Stage, key: str) -> StageFolder:
@@ -97,14 +101,19 @@ class RunFolder:
 
     def retire(self, name: Stage, finished: StageFolder) -> None:
         """Once a stage has finished, remove its folders of other keys; an unfinished training is worth keeping."""
-        for other in self.work.glob(f"{name}-*"):
+        for other in self._stages(name):
             if other != finished.path and not (name == "train" and not StageFolder(other).finished):
                 _remove(other)
 
     def forget(self) -> None:
         """Remove all intermediate work, so that everything is computed afresh."""
-        for path in self.work.glob("*-*"):
-            _remove(path)
+        for name in STAGES:
+            for path in self._stages(name):
+                _remove(path)
+
+    def _stages(self, name: Stage) -> list[Path]:
+        """The folders that `stage` made, whatever their keys."""
+        return [path for path in self.work.glob(f"{name}-*") if _KEY.fullmatch(path.name.removeprefix(f"{name}-"))]
 
 
 def _lock(stream: TextIO, path: Path) -> None:
@@ -134,7 +143,7 @@ def _remove(path: Path) -> None:
 
 def publish(source: Path, target: Path) -> None:
     """Put a finished file, or a folder of them, where users look: copied under a temporary name, then renamed."""
-    temporary = target.with_name(f".{target.name}.{os.getpid()}")
+    temporary = temporary_beside(target)
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         if source.is_dir():

@@ -3,6 +3,7 @@
 import inspect
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -372,11 +373,40 @@ def test_deleted_results_come_back_without_computing(tmp_path):
 
 def test_what_a_killed_run_had_not_renamed_yet_is_cleared(tmp_path):
     run(tmp_path / "run", until="register")
-    (tmp_path / "run" / ".outputs.4711").mkdir()
-    (tmp_path / "run" / ".outputs.4711" / "half.tif").write_bytes(b"half")
-    (tmp_path / "run" / "work" / "acquire-0" / ".scan.4711-ab").mkdir(parents=True)
+    (tmp_path / "run" / ".outputs.4711-0123abcd").mkdir()
+    (tmp_path / "run" / ".outputs.4711-0123abcd" / "half.tif").write_bytes(b"half")
+    (tmp_path / "run" / ".report.4711-89abcdef.html").write_text("half")
+    (tmp_path / "run" / "work" / "acquire-0" / ".scan.4711-89abcdef").mkdir(parents=True)
     run(tmp_path / "run")
     assert not list((tmp_path / "run").rglob(".*"))
+
+
+def test_a_run_in_a_folder_of_ones_own_removes_nothing_of_it(tmp_path):
+    """As `run.output = "."` has it, in a repository."""
+    own = {".git/config": "[core]", ".env": "TOKEN", "work/notes-2026.txt": "notes", "work/register-slides/a.txt": "",
+           "data/.x/a.txt": "a", "pipeline.toml": ""}
+    for name, text in own.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    run(tmp_path, until="register")
+    run(tmp_path, "register.min_confidence=0.6", until="register", resume=False)
+    assert {name: (tmp_path / name).read_text() for name in own} == own
+
+
+@pytest.mark.parametrize("name", ["outputs/photo.tif", "scores.json", "plan.json", "report.html"])
+def test_files_that_no_run_wrote_are_not_replaced(tmp_path, name):
+    (tmp_path / name).parent.mkdir(exist_ok=True)
+    (tmp_path / name).write_text('{"theirs": 1}')
+    with pytest.raises(StorageError, match=f"holds {name.partition('/')[0]}, which no run of superres wrote"):
+        run(tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == [name.partition("/")[0]]
+    assert (tmp_path / name).read_text() == '{"theirs": 1}'
+
+
+def test_results_whose_work_was_deleted_are_still_a_runs_own(tmp_path):
+    run(tmp_path, until="register")
+    shutil.rmtree(tmp_path / "work")
+    assert run(tmp_path, until="register").stages == ("acquire", "register")
 
 
 def test_a_registrar_that_breaks_is_named_with_its_field(tmp_path, monkeypatch):
