@@ -39,5 +39,5 @@ class Events:
         return self._stop.is_set()
 
     def raise_if_cancelled(self) -> None:
-        if self._stop.is_set():
+        if self.cancelled:  # which a subclass may ask elsewhere
             raise Cancelled("cancelled", hint="run the same command again")
