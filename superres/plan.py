@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import copy
-import difflib
 import importlib.util
-import re
-import tomllib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from superres.api.evaluator import Evaluator
 from superres.api.loss import Loss
@@ -34,6 +31,8 @@ from superres.config import (
 )
 from superres.errors import ConfigError, PluginError, Problem, WeightsError
 from superres.io.weights import read_weights
+from superres.overrides import override, override_key
+from superres.problems import problems_of
 from superres.weights import shipped_weights
 
 
@@ -99,12 +98,12 @@ def make_plan(
     catalog = catalog if catalog is not None else Catalog.discover()
     base = base if base is not None else Path.cwd()
     tables = written = copy.deepcopy(dict(tables))
-    problems = [problem for problem in (_override(written, text) for text in overrides) if problem]
+    problems = [problem for problem in (override(written, text) for text in overrides) if problem]
     config: PipelineConfig | None = None
     try:
         config = PipelineConfig.model_validate(tables)
     except ValidationError as error:
-        problems += _problems(error, "", PipelineConfig)
+        problems += problems_of(error, "", PipelineConfig)
 
     builder = _Builder(catalog, base, problems)
     made_source = builder.plugin("source", tables.get("source"), "source", PluginSection)
@@ -124,7 +123,7 @@ def make_plan(
     if config is not None:
         problems += _repeated_evaluators(config)
     if problems or config is None:
-        given = {_key(text) for text in overrides}
+        given = {override_key(text) for text in overrides}
         raise ConfigError(
             tuple(replace(each, where=f"--set {each.where}") if each.where in given else each for each in problems),
             source=source,
@@ -168,7 +167,7 @@ class _Builder:
             if isinstance(plugin, Model):
                 plugin.geometry  # noqa: B018 - a geometry that cannot be built is a mistake in the options
         except ValidationError as error:
-            self.problems += _problems(error, f"{where}.options", entry.plugin.Options)
+            self.problems += problems_of(error, f"{where}.options", entry.plugin.Options)
             return None
         except (ValueError, PluginError) as error:
             self.problems.append(Problem(f"{where}.options", str(error)))
@@ -265,79 +264,3 @@ def _tables(value: Any, default: list[dict[str, Any]]) -> list[Any]:
 
 def _dump(plugin: Plugin) -> dict[str, Any]:
     return cast(dict[str, Any], plugin.options.model_dump(mode="json"))
-
-
-def _key(text: str) -> str:
-    """The key of `key.path=value`."""
-    return text.partition("=")[0].strip()
-
-
-def _override(tables: dict[str, Any], text: str) -> Problem | None:
-    """Write one `key.path=value` into the tables; returns what is wrong with it, if anything."""
-    key, separator, value = text.partition("=")
-    if not separator or not key.strip():
-        return Problem(f"--set {text}", "expected key=value", "for example --set train.steps=100")
-    *parents, last = [part for part in re.split(r"[.\[\]]+", key.strip()) if part]
-    try:
-        parsed = tomllib.loads(f"value = {value.strip()}")["value"]
-    except tomllib.TOMLDecodeError:
-        parsed = value.strip()
-    place: Any = tables
-    for part in parents:
-        if isinstance(place, list):
-            if not part.isdigit() or int(part) >= len(place):
-                return Problem(
-                    f"--set {text}",
-                    f"there is no entry '{part}' in a list of {len(place)}",
-                    "entries are counted from 0",
-                )
-            place = place[int(part)]
-        elif isinstance(place, dict):
-            place = place.setdefault(part, {})
-        else:
-            return Problem(f"--set {text}", f"'{part}' lies below a value that is no table")
-    if not isinstance(place, dict):
-        return Problem(
-            f"--set {text}",
-            f"'{last}' lies below something that is no table",
-            "an entry of a list has a number: loss.0.factor=3" if isinstance(place, list) else "",
-        )
-    place[last] = parsed
-    return None
-
-
-def _problems(error: ValidationError, prefix: str, schema: type[BaseModel]) -> list[Problem]:
-    """A validation error as problems with TOML paths, and for unknown keys the nearest known ones."""
-    found = []
-    for item in error.errors(include_url=False):
-        place = prefix
-        for part in item["loc"]:
-            place += f"[{part}]" if isinstance(part, int) else f".{part}" if place else str(part)
-        message, hint = item["msg"].removeprefix("Value error, "), ""
-        if item["type"] == "extra_forbidden":
-            known = _keys_at(schema, item["loc"][:-1])
-            close = difflib.get_close_matches(str(item["loc"][-1]), known, n=1, cutoff=0.5)
-            message = "unknown key"
-            hint = f"did you mean '{close[0]}'?" if close else f"known keys: {', '.join(known) or 'none'}"
-        elif item["type"] == "missing":
-            message = "missing"
-        elif item["type"] != "value_error":
-            message = f"{message}, not {item['input']!r}"
-        found.append(Problem(place or "pipeline", message[0].lower() + message[1:], hint))
-    return found
-
-
-def _keys_at(schema: type[BaseModel], location: Sequence[int | str]) -> list[str]:
-    """The keys of the table at a location inside nested models."""
-    current: type[BaseModel] | None = schema
-    for part in location:
-        if isinstance(part, int) or current is None:
-            continue
-        fields = {field.alias or name: field for name, field in current.model_fields.items()}
-        current = _model_in(fields[part].annotation) if part in fields else None
-    return [field.alias or name for name, field in current.model_fields.items()] if current else []
-
-
-def _model_in(annotation: Any) -> type[BaseModel] | None:
-    candidates = [annotation, *getattr(annotation, "__args__", ())]
-    return next((each for each in candidates if isinstance(each, type) and issubclass(each, BaseModel)), None)

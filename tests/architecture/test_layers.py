@@ -14,6 +14,7 @@ LEVELS: dict[str, int] = {
     "native": 1, "weights": 1, "io": 1, "optics": 1, "registration": 1, "resample": 1,
     "api": 2,
     "config": 3, "catalog": 3, "hookspecs": 3, "builtin": 3, "scan_folder": 3,
+    "overrides": 3, "problems": 3,
     "plan": 4,
     "stages": 5, "training": 5, "inference": 5, "report": 5,
     "pipeline": 6, "run": 6, "identity": 6, "results": 6, "engine": 6, "upscaling": 6, "diagnosis": 6,
