@@ -192,9 +192,14 @@ class PipelineConfig(Section):
 
 
 def read_toml(path: Path) -> dict[str, Any]:
-    """The tables of a pipeline file.  Raises ConfigError for a missing file or wrong TOML (with line and column)."""
+    """The tables of a pipeline file.
+
+    Raises ConfigError for a missing file, or for wrong TOML (with line and column, and what stands there).
+    """
+    text = ""
     try:
-        return tomllib.loads(path.read_text(encoding="utf-8"))
+        text = path.read_text(encoding="utf-8")
+        return tomllib.loads(text)
     except FileNotFoundError:
         raise ConfigError(
             (Problem(str(path), "no such file", "give the path of a pipeline file"),), source=str(path)
@@ -202,4 +207,13 @@ def read_toml(path: Path) -> dict[str, Any]:
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError((Problem(str(path), f"cannot be read: {error}"),), source=str(path)) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError((Problem(str(path), f"not valid TOML: {error}"),), source=str(path)) from None
+        raise ConfigError((Problem(str(path), f"not valid TOML: {error}", _quoted_line(text, error)),),
+                          source=str(path)) from None
+
+
+def _quoted_line(text: str, error: tomllib.TOMLDecodeError) -> str:
+    number = re.search(r"at line (\d+)", str(error))
+    lines = text.splitlines()
+    if number is None or int(number[1]) > len(lines):
+        return "" if not lines else f"the last line is: {lines[-1].strip()}"
+    return f"line {number[1]} is: {lines[int(number[1]) - 1].strip()}"

@@ -17,9 +17,10 @@ def override_key(text: str) -> str:
 def override(tables: dict[str, Any], text: str) -> Problem | None:
     """Write one `key.path=value` into the tables; returns what is wrong with it, if anything."""
     key, separator, value = text.partition("=")
-    if not separator or not key.strip():
+    parts = [part for part in re.split(r"[.\[\]]+", key.strip()) if part]
+    if not separator or not parts:
         return Problem(f"--set {text}", "expected key=value", "for example --set train.steps=100")
-    *parents, last = [part for part in re.split(r"[.\[\]]+", key.strip()) if part]
+    *parents, last = parts
     try:
         parsed = tomllib.loads(f"value = {value.strip()}")["value"]
     except tomllib.TOMLDecodeError:
@@ -27,7 +28,7 @@ def override(tables: dict[str, Any], text: str) -> Problem | None:
     place: Any = tables
     for part in parents:
         if isinstance(place, list):
-            if not part.isdigit() or int(part) >= len(place):
+            if not part.isdecimal() or int(part) >= len(place):
                 return Problem(
                     f"--set {text}",
                     f"there is no entry '{part}' in a list of {len(place)}",

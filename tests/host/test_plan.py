@@ -158,7 +158,7 @@ def test_overrides_reach_into_lists():
     assert [factor for _, factor in plan.losses] == [1.0, 0.5]
 
 
-@pytest.mark.parametrize("text", ["train.steps", "=5", "loss[3].factor=1", "run.seed.deep=1"])
+@pytest.mark.parametrize("text", ["train.steps", "=5", ".=5", "loss[3].factor=1", "loss[²].factor=1", "run.seed.a=1"])
 def test_a_wrong_override_is_a_problem_not_a_crash(text):
     found = problems_of({**SMALL, "run": {"seed": 1}, "loss": [{"plugin": "l1"}]}, overrides=[text])
     assert any(place.startswith("--set") for place in found)
@@ -176,7 +176,12 @@ def test_an_override_of_a_list_shows_how_its_entries_are_named():
 
 
 @pytest.mark.parametrize(
-    ("content", "message"), [("[run\n", "not valid TOML"), (None, "no such file"), (b"\xff\xfe", "cannot be read")]
+    ("content", "message"),
+    [
+        ("[run\n", r"not valid TOML: .*at line 1, column 5.* \(line 1 is: \[run\)"),
+        ('[run]\nseed = 1\noutput = """x\n', r"not valid TOML: .* \(the last line is: output = \"\"\"x\)"),
+        (None, "no such file"), (b"\xff\xfe", "cannot be read"),
+    ],
 )
 def test_a_file_that_cannot_be_read_says_why(tmp_path, content, message):
     path = tmp_path / "pipeline.toml"
