@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import os
 import platform
 from contextlib import suppress
 from importlib import metadata
@@ -84,7 +85,14 @@ def _start(plan: Plan) -> str:
 
 
 def _code(plan: Plan, plugin: Plugin) -> list[str]:
-    """A plug-in's distribution and version, and the content of its file, which its author may be editing."""
-    source = inspect.getsourcefile(type(plugin))
-    content = file_hash(Path(source)) if source and Path(source).is_file() else ""
+    """A plug-in's distribution and version, and the content of its file, which its author may be editing.
+
+    A class without a file, typed in at a prompt or a notebook, is the same as long as it is the same object.
+    """
+    cls = type(plugin)
+    try:
+        source = inspect.getsourcefile(cls)
+        content = file_hash(Path(source)) if source and Path(source).is_file() else ""
+    except (OSError, TypeError):
+        content = f"process {os.getpid()}, class {id(cls)}"
     return [plan.origins[f"{plugin.kind} {plugin.name}"], content]

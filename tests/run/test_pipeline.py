@@ -18,6 +18,7 @@ from superres.catalog import Catalog
 from superres.errors import Cancelled, EngineError, PluginError, RegistrationError, SourceError, StorageError
 from superres.events import Events
 from superres.hookspecs import hookimpl
+from superres.identity import stage_keys
 from superres.io.images import read_image
 from superres.io.weights import read_weights
 from superres.plan import make_plan
@@ -163,6 +164,16 @@ def test_an_edited_plugin_is_used_anew(tmp_path, monkeypatch):
     )
     run(tmp_path / "run", until="acquire")
     assert DrawnSource.acquired == 1
+
+
+def test_a_plugin_that_was_typed_in_runs_and_is_used_anew_when_it_is_typed_again(tmp_path, monkeypatch):
+    """A class of a notebook or of a prompt: Python knows no file of it."""
+    known = stage_keys(plan(tmp_path))["acquire"]
+    monkeypatch.setattr(DrawnSource, "__module__", "nowhere")
+    typed = [stage_keys(plan(tmp_path))["acquire"] for _ in range(2)]
+    monkeypatch.setitem(globals(), "DrawnSource", type("DrawnSource", (DrawnSource,), {"__module__": "nowhere"}))
+    again = stage_keys(plan(tmp_path))["acquire"]
+    assert typed[0] == typed[1] and len({known, typed[0], again}) == 3
 
 
 def test_fresh_forgets_everything(tmp_path):
