@@ -30,7 +30,8 @@ class Image:
     white_level: the stored value that means 1.0 (255 for uint8; 4095 for 12 bits in a uint16; 1.0 for float).
         None stands for the maximum of the dtype.
     name: where it came from, for messages.  icc_profile: the file's colour profile, carried along untouched.
-    Raises ImageError for another shape or dtype, an empty image, NaN or infinity, or a pixel size that is not positive.
+    Raises ImageError for another shape or dtype, an empty image, NaN or infinity, a pixel size that is not positive, or
+    a white level that the dtype cannot hold.
     """
 
     pixels: Array
@@ -58,8 +59,11 @@ class Image:
                 f"{label} has pixel size {self.pixel_size_um} µm; expected a positive number",
                 hint="set pixel_size_um, or fix the file's metadata",
             )
-        if self.white_level is not None and not self.white_level > 0:
-            raise ImageError(f"{label} has white level {self.white_level}; expected a positive number")
+        if self.white_level is not None and not holds_white(pixels.dtype, self.white_level):
+            raise ImageError(
+                f"{label} has white level {self.white_level:g}; expected a positive number that {pixels.dtype} holds",
+                hint="set white_level to the stored value that means white",
+            )
 
     @property
     def height(self) -> int:
@@ -132,6 +136,12 @@ class Readable(Protocol):
 def default_white_level(dtype: np.dtype[np.generic]) -> float:
     """255 for uint8, 65535 for uint16, 1.0 for floats."""
     return float(np.iinfo(str(dtype)).max) if np.issubdtype(dtype, np.integer) else 1.0
+
+
+def holds_white(dtype: np.dtype[np.generic], white_level: float) -> bool:
+    """Whether a value can mean white in pixels of a dtype: 4095 in uint16, but not in uint8."""
+    greatest = default_white_level(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(np.float32).max
+    return bool(0 < white_level <= greatest)
 
 
 def from_unit(unit: FloatArray, dtype: np.dtype[np.generic], white: float) -> Array:

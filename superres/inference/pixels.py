@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,7 +9,7 @@ import torch
 from torch import Tensor
 
 from superres.errors import ImageError
-from superres.image import FLOAT_LIMIT, Array, default_white_level
+from superres.image import FLOAT_LIMIT, Array, default_white_level, holds_white
 from superres.inference.exchange import tensor_on
 
 _CHECKED_ROWS = 256
@@ -55,9 +54,8 @@ class ArrayPixels:
                 f"float image holds values up to {array.max():g}; expected 0 (black) … 1 (white)",
                 hint="divide it by its white, or give white_level, such as 255 or 65535",
             )
-        greatest = default_white_level(array.dtype) if array.dtype.kind == "u" else math.inf
         white = float(white_level) if white_level is not None else default_white_level(array.dtype)
-        if not (0 < white <= greatest and math.isfinite(white)):
+        if not holds_white(array.dtype, white):
             raise ImageError(f"white level is {white:g}; expected a positive number that {array.dtype} can hold")
         return cls(array, white)
 

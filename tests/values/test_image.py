@@ -38,6 +38,13 @@ def test_twelve_bits_in_sixteen_are_scaled_by_their_white_level():
     np.testing.assert_array_equal(raw.unit(), [[0.0, 1.0]])
 
 
+@pytest.mark.parametrize(("dtype", "white"), [(np.uint8, 4095), (np.uint16, 65536), (np.float32, np.inf), (np.uint8, 0),
+                                              (np.uint16, np.nan)])
+def test_a_white_level_that_no_pixel_can_have_is_refused(dtype, white):
+    with pytest.raises(ImageError, match="white level"):
+        image(np.zeros((2, 2), dtype), white_level=white)
+
+
 def test_grey_is_luma_and_single_channels_are_repeated():
     red = np.zeros((1, 1, 3), np.uint8)
     red[..., 0] = 255
