@@ -115,6 +115,23 @@ def test_nothing_found_and_unreadable(tmp_path, rng):
         acquire(tmp_path)
 
 
+def test_twelve_bits_without_a_white_level_are_refused_instead_of_trained_on_as_black(tmp_path, rng):
+    for kind, size_um, shape in (("coarse", COARSE, (4, 6)), ("fine", FINE, (10, 15))):
+        pixels = rng.integers(0, 4096, shape, dtype=np.uint16)
+        pixels[0, 0] = 4000
+        write_image(tmp_path / kind / "a.png", Image(pixels, size_um))
+    with pytest.raises(SourceError, match="look like 12 bits") as caught:
+        acquire(tmp_path)
+    assert "white_level = 4095" in caught.value.hint
+    assert acquire(tmp_path, white_level=4095).pairs[0].fine.white == 4095
+
+
+def test_a_white_level_that_a_file_cannot_hold_is_refused(tmp_path, rng):
+    save_pair(tmp_path, rng, "a")
+    with pytest.raises(SourceError, match=r"white_level is 4095, which the uint8 of coarse/a.png cannot hold"):
+        acquire(tmp_path, white_level=4095)
+
+
 def test_options_are_checked_early():
     with pytest.raises(pydantic.ValidationError, match="has no group 'key'"):
         PairsSource(key="(.*)")

@@ -113,8 +113,8 @@ class AcquisitionSource(Source):
         A fine field that cannot be read stays in: its image raises when it is read, and costs a run that field alone.
 
         Raises SourceError for patterns without files, tiles of one slide that differ, fields of a slide without tiles,
-        tables that do not fit, 16-bit files of a camera with fewer bits and no white level; ImageError for a file that
-        cannot be read or states no pixel size.
+        tables that do not fit, 16-bit files of a camera with fewer bits and no white level, or a white level that they
+        cannot hold; ImageError for a file that cannot be read or states no pixel size.
         """
         options = self.options
         folder = options.folder
@@ -132,8 +132,7 @@ class AcquisitionSource(Source):
         for slide, (tiles, fields) in slides.items():
             check_alike(slide, {path: coarse_headers[path] for path in tiles},
                         {path: fine_headers[path] for path in fields if path in fine_headers}, folder)
-        if options.white_level is None:
-            check_white_level(coarse_headers, fine_headers, folder)
+        check_white_level(options.white_level, coarse_headers, fine_headers, folder)
         places = self._places(coarse_headers, coarse_um)
         specimens, specimen_origin = self._specimens(fine, slides)
         names = dict(zip(fine, unique_names(fine, folder), strict=True))

@@ -10,6 +10,7 @@ import numpy as np
 
 from superres.builtin.sources.files import relative
 from superres.errors import ImageError, SourceError
+from superres.image import holds_white
 from superres.io.header import RATIO_TOLERANCE, ImageHeader, required_pixel_size_um
 from superres.io.images import read_header, read_image
 
@@ -105,12 +106,22 @@ def check_alike(slide: str, tiles: Mapping[Path, ImageHeader], fields: Mapping[P
                               hint="take both with the same camera mode, or convert one")
 
 
-def check_white_level(tiles: Mapping[Path, ImageHeader], fields: Mapping[Path, ImageHeader], folder: Path) -> None:
-    """16-bit files that state no white level must look as if 65535 were white.
+def check_white_level(given: float | None, tiles: Mapping[Path, ImageHeader], fields: Mapping[Path, ImageHeader],
+                      folder: Path) -> None:
+    """A white level that is given must be one that all files can hold; without, 16-bit files that state none must look
+    as if 65535 were white.
 
     Opens up to SAMPLED tiles and fields that state none; if all of them stay below 2^8, 2^10, 2^12 or 2^14, a quarter
-    of white at most, their camera has fewer bits than the files.  Raises SourceError with the largest value seen.
+    of white at most, their camera has fewer bits than the files.  Raises SourceError with the largest value seen, or
+    the first file that cannot hold what is given.
     """
+    if given is not None:
+        for path, header in (*tiles.items(), *fields.items()):
+            if not holds_white(header.dtype, given):
+                raise SourceError(
+                    f"white_level is {given:g}, which the {header.dtype} of {relative(path, folder)} cannot hold",
+                    hint="set source.options.white_level to the stored value that means white in all files")
+        return
     seen: dict[Path, int] = {}
     for headers in (tiles, fields):
         silent = [path for path, header in headers.items() if header.dtype == np.uint16 and header.white_level is None]

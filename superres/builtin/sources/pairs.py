@@ -12,7 +12,7 @@ from pydantic import Field, field_validator
 
 from superres.api.plugin import ResolvedPath, resolve_pattern
 from superres.api.source import Acquisition, Pair, Source
-from superres.builtin.sources.consistency import check_finer, common_pixel_size_um, read_headers
+from superres.builtin.sources.consistency import check_finer, check_white_level, common_pixel_size_um, read_headers
 from superres.builtin.sources.files import (
     files_fingerprint,
     find_images,
@@ -83,8 +83,9 @@ class PairsSource(Source):
     def acquire(self) -> Acquisition:
         """Match, check and read all pairs.
 
-        Raises SourceError for files without a partner, sizes that do not belong together, or channels that differ;
-        ImageError for a file that cannot be read or states no pixel size.
+        Raises SourceError for files without a partner, sizes that do not belong together, channels that differ,
+        16-bit files of a camera with fewer bits and no white level, or a white level that they cannot hold; ImageError
+        for a file that cannot be read or states no pixel size.
         """
         options = self.options
         folder = options.folder
@@ -97,6 +98,7 @@ class PairsSource(Source):
         for coarse, fine in matched.values():
             check_sizes(relative(coarse, folder), coarse_headers[coarse], relative(fine, folder), fine_headers[fine],
                         coarse_um, fine_um)
+        check_white_level(options.white_level, coarse_headers, fine_headers, folder)
         description = read_description(folder)
         specimens, specimen_origin = self._specimens([fine for _, fine in matched.values()])
         objectives = options.objectives(description)
@@ -116,7 +118,7 @@ class PairsSource(Source):
             simulated="" if description is None else description.simulated, provenance=provenance)
 
     def fingerprint(self) -> str:
-        """Changes with the name, size or time of a matching file, and with the content of the specimen table."""
+        """Changes with a matching file's name, size or time, and the content of scan.json or the specimen table."""
         tables = [self.options.folder / DESCRIPTION]
         tables += [] if self.options.specimen_csv is None else [self.options.specimen_csv]
         return files_fingerprint((path for pair in self._matched().values() for path in pair), tables)
