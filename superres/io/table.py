@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -46,10 +47,13 @@ class Table:
         if not text:
             return None
         try:
-            return float(text.replace(",", ".") if self.decimal_comma else text)
+            value = float(text.replace(",", ".") if self.decimal_comma else text)
         except ValueError:
+            value = math.nan
+        if not math.isfinite(value):
             raise SourceError(f"'{self.path.name}', line {row.line}: {column} is '{text}'; expected a number",
-                              hint="leave the cell empty where the value is unknown") from None
+                              hint="leave the cell empty where the value is unknown")
+        return value
 
 
 def read_table(path: Path) -> Table:

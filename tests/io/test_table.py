@@ -24,11 +24,13 @@ def test_dialects(tmp_path, text):
 
 
 def test_empty_cells_are_unknown_and_lines_are_counted(tmp_path):
-    (tmp_path / "p.csv").write_text("# by hand\nfile,y_um\n\na.tif,\nb.tif\nc.tif,far\n")
+    (tmp_path / "p.csv").write_text("# by hand\nfile,y_um\n\na.tif,\nb.tif\nc.tif,far\nd.tif,nan\n")
     table = read_table(tmp_path / "p.csv")
     assert [table.number(row, "y_um") for row in table.rows[:2]] == [None, None]
     with pytest.raises(SourceError, match=r"'p.csv', line 6: y_um is 'far'; expected a number"):
         table.number(table.rows[2], "y_um")
+    with pytest.raises(SourceError, match=r"line 7: y_um is 'nan'; expected a number"):
+        table.number(table.rows[3], "y_um")
 
 
 @pytest.mark.parametrize(("content", "message"), [
