@@ -19,6 +19,7 @@ def simulate(
     """Write the virtual scan of a source as folders of images with a positions CSV, as a microscope would."""
     from superres.plan import load_plan, make_plan
     from superres.scan_folder import write_scan_folder
+    from superres.stages.blame import blamed
 
     plan = (
         load_plan(pipeline, overrides=overrides or ())
@@ -28,7 +29,8 @@ def simulate(
     with console_events() as events:
         events.note("simulate", f"imaging with source '{plan.source.name}'")
         try:
-            acquisition = plan.source.acquire()
+            with blamed(plan.source, "while it acquired"):
+                acquisition = plan.source.acquire()
             events.raise_if_cancelled()
             write_scan_folder(acquisition, out, events)
         except Cancelled as stop:
