@@ -29,6 +29,7 @@ Where = Annotated[list[str], typer.Argument(
     metavar="WHERE...", show_default=False,
     help="a folder with coarse/ and fine/, or scenes for the virtual microscope (images, builtin:ihc)")]
 WeightsOption = Annotated[Path | None, typer.Option(help="weights.safetensors; default: those that come with superres")]
+WhiteLevel = Annotated[float | None, typer.Option(min=1e-6, help="of a folder's files, such as 4095 for 12 bits")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 
 
@@ -96,6 +97,7 @@ def evaluate(
     weights: WeightsOption = None,
     evaluator: Annotated[list[str] | None, typer.Option(help="names of evaluators; see `superres plugins`")] = None,
     device: Device = "auto",
+    white_level: WhiteLevel = None,
     page: PageOption = None,
 ) -> None:
     """Score weights on pairs: every evaluator, beside bicubic up-sampling."""
@@ -107,7 +109,7 @@ def evaluate(
     made_of = [catalog.entry("evaluator", name).plugin() for name in names]
     engine = open_engine(weights, device)
     with console_events() as events:
-        acquisition = load_pairs(where)
+        acquisition = load_pairs(where, white_level)
         title = f"{_name(weights)} on {', '.join(where)}"
         made, _ = evaluated_page(title, engine, acquisition, made_of, events)  # type: ignore[arg-type]
     print_page(made, page)
@@ -117,6 +119,7 @@ def cross_tissue(
     where: Where,
     weights: Annotated[list[Path], typer.Option(help="weights.safetensors; give it once for each network")],
     device: Device = "auto",
+    white_level: WhiteLevel = None,
     page: PageOption = None,
 ) -> None:
     """Every network on every specimen, and two of them fed into each other (Fig. S9)."""
@@ -125,7 +128,7 @@ def cross_tissue(
     names = weights_names(weights)
     with console_events() as events:
         engines = {name: open_engine(path, device) for name, path in zip(names, weights, strict=True)}
-        acquisition = scoring.load_pairs(where)
+        acquisition = scoring.load_pairs(where, white_level)
         found = scoring.cross_tissue(engines, acquisition, events)
     print_page(scoring.cross_tissue_page(found, acquisition), page)
 

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from superres.cli.measuring import Device, open_engine, print_page, weights_names
+from superres.cli.measuring import Device, WhiteLevel, open_engine, print_page, weights_names
 from superres.cli.shared import console_events
 from superres.errors import SuperresError
 
@@ -27,6 +27,7 @@ def reproduce(
     ] = None,
     run: Annotated[Path | None, typer.Option(help="folder of a finished run: its weights and its history")] = None,
     device: Device = "auto",
+    white_level: WhiteLevel = None,
     sides: Annotated[str, typer.Option(help="sides of Table S3's inputs in px")] = "160,818",
     page: Annotated[Path | None, typer.Option(help="HTML page to write; default: reproduce-ITEM.html")] = None,
 ) -> None:
@@ -45,8 +46,8 @@ def reproduce(
         raise SuperresError(f"--sides is '{sides}'; expected numbers of pixels", hint="such as --sides 160,818,2048")
     with console_events() as events:
         engines = {name: open_engine(path, device) for name, path in zip(weights_names(files), files, strict=True)}
-        subject = Subject(engines, load_pairs(where or ["builtin:ihc"]), run, tuple(int(p) for p in sides.split(",")))
+        pairs = load_pairs(where or ["builtin:ihc"], white_level)
+        subject = Subject(engines, pairs, run, tuple(int(part) for part in sides.split(",")))
         made = run_item(table or f"figure-{figure}", subject, events)  # type: ignore[arg-type]
     name = f"table-{table}" if table else f"figure-{figure}"
     print_page(made, page or Path(f"reproduce-{name}.html"))
-

@@ -35,11 +35,12 @@ CHAIN_PX = 128
 """Side of the piece on which two networks are chained: its second output has (6.25 × 128)² pixels."""
 
 
-def load_pairs(where: Sequence[str], max_scene_px: int = 1024) -> Acquisition:
+def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene_px: int = 1024) -> Acquisition:
     """Pairs to score on.
 
     where: a folder with coarse/ and fine/ (pairs matched by name), or scenes for the virtual microscope: image files,
-    patterns, or builtin names such as builtin:ihc, which are imaged in condition `standard`.
+    patterns, or builtin names such as builtin:ihc, which are imaged in condition `standard`.  white_level: stored value
+    of white in the folder's files, where they do not say it.
     Raises SourceError, or the errors of the two sources.
     """
     folders = [each for each in where if not each.startswith(BUILTIN) and Path(each).is_dir()]
@@ -51,7 +52,14 @@ def load_pairs(where: Sequence[str], max_scene_px: int = 1024) -> Acquisition:
         if not (folder / "coarse").is_dir() or not (folder / "fine").is_dir():
             raise SourceError(f"'{folder.name}' has no coarse/ and fine/ in it",
                               hint="put the coarse images into coarse/ and the fine ones, named alike, into fine/")
-        return PairsSource(folder=folder).acquire()
+        try:
+            return PairsSource(folder=folder, white_level=white_level).acquire()
+        except SourceError as error:
+            hint = error.hint.replace("source.options.white_level", "--white-level")
+            raise SourceError(error.message, hint=hint) from error
+    if white_level is not None:
+        raise SourceError(f"--white-level is {white_level:g}, but scenes of the virtual microscope are given",
+                          hint="leave it out: it is for a folder of pairs")
     missing = [each for each in where if not each.startswith(BUILTIN) and not any(c in each for c in "*?[")
                and not (Path(each).is_file() and Path(each).suffix.lower() in IMAGE_SUFFIXES)]
     if missing:

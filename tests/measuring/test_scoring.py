@@ -69,6 +69,17 @@ def test_another_scale_is_refused(bicubic_engine, tmp_path):
         score_weights(bicubic_engine, load_pairs([str(tmp_path)]), [SsimEvaluator()], Events())
 
 
+def test_pairs_of_a_12_bit_camera_need_their_white_level(tmp_path):
+    for kind, side in (("coarse", 20), ("fine", 50)):
+        write_image(tmp_path / kind / "a" / "a.tif", Image(np.full((side, side), 3000, np.uint16), 3.7 / side))
+    with pytest.raises(SourceError, match="look like 12 bits") as caught:
+        load_pairs([str(tmp_path)])
+    assert caught.value.hint.startswith("set --white-level = 4095")
+    assert load_pairs([str(tmp_path)], 4095).pairs[0].fine.white_level == 4095
+    with pytest.raises(SourceError, match="--white-level is 4095, but scenes"):
+        load_pairs(["builtin:ihc"], 4095)
+
+
 def test_places_that_hold_no_pairs(tmp_path):
     with pytest.raises(SourceError, match="has no coarse/ and fine/"):
         load_pairs([str(tmp_path)])
