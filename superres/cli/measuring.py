@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -13,6 +13,8 @@ from superres.cli.shared import console_events
 from superres.errors import ImageError, SuperresError
 
 if TYPE_CHECKING:
+    from superres.api.evaluator import Evaluator
+    from superres.catalog import Catalog
     from superres.engine import Engine
     from superres.image import Image
     from superres.optics import Optics
@@ -106,12 +108,12 @@ def evaluate(
 
     catalog = Catalog.discover()
     names = evaluator or ["ssim", "psnr", "difference-map", "consistency", "spectrum"]
-    made_of = [catalog.entry("evaluator", name).plugin() for name in names]
+    made_of = [_evaluator(catalog, name) for name in names]
     engine = open_engine(weights, device)
     with console_events() as events:
         acquisition = load_pairs(where, white_level)
         title = f"{_name(weights)} on {', '.join(where)}"
-        made, _ = evaluated_page(title, engine, acquisition, made_of, events)  # type: ignore[arg-type]
+        made, _ = evaluated_page(title, engine, acquisition, made_of, events)
     print_page(made, page)
 
 
@@ -181,6 +183,19 @@ def open_engine(weights: Path | None, device: str) -> Engine:
     from superres.weights import shipped_weights
 
     return Engine.load(weights if weights is not None else shipped_weights(), device=device)
+
+
+def _evaluator(catalog: Catalog, name: str) -> Evaluator:
+    """An evaluator with its default options."""
+    from pydantic import ValidationError
+
+    plugin = catalog.entry("evaluator", name).plugin
+    try:
+        return cast("Evaluator", plugin())
+    except ValidationError as error:
+        lacking = ", ".join(".".join(str(part) for part in each["loc"]) for each in error.errors())
+        raise SuperresError(f"evaluator '{name}' has options without a default: {lacking}",
+                            hint="evaluate with it in a pipeline file, where [[evaluate]] sets them") from error
 
 
 def _name(weights: Path | None) -> str:

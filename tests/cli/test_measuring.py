@@ -10,6 +10,9 @@ import numpy as np
 import PIL.Image
 import pytest
 
+from superres.api.plugin import PluginOptions
+from superres.builtin.evaluators.ssim import SsimEvaluator
+from superres.catalog import Catalog, Entry
 from superres.errors import SuperresError
 from superres.image import Image
 from superres.io.images import read_image, write_image
@@ -262,6 +265,17 @@ def test_drift_of_an_image_too_small_for_a_spectrum(superres, network, tmp_path,
                        "--drift-report", tmp_path / "d.html")
     assert outcome.status == 0, outcome.err
     assert "2.5× in all" in check_page(tmp_path / "d.html")
+
+
+def test_an_evaluator_that_needs_options_is_refused_in_two_lines(superres, monkeypatch):
+    class Needy(SsimEvaluator):
+        class Options(PluginOptions):
+            model: str
+
+    monkeypatch.setattr(Catalog, "entry", lambda *_: Entry(Needy, "somebody", "1"))
+    refused = superres("evaluate", "builtin:ihc", "--evaluator", "needy")
+    assert refused.status == 2 and "evaluator 'needy' has options without a default: model" in refused.err
+    assert "hint: evaluate with it in a pipeline file" in refused.err
 
 
 def test_evaluate_scores_a_folder_of_pairs(superres, stained_file, network, tmp_path):
