@@ -19,7 +19,7 @@ from superres.image import Image, Readable
 from superres.io.atomic import write_json
 from superres.registration.diagnose import swapped
 from superres.stages.ahead import in_order, usable_workers
-from superres.stages.blame import blamed
+from superres.stages.assembling import assemble
 from superres.stages.placing import Placing, rejected
 from superres.stages.quality import write_overview
 from superres.stages.records import RECORDS, PairRecord, Registered, load, registration_json, write_pair
@@ -43,10 +43,11 @@ def register(
     """Register every field of an acquisition; pairs and records are kept in `folder`.
 
     Fields without a trustworthy place are rejected with their reason and never reach training; so are all fields of a
-    slide whose tiles do not hang together.  workers: fields that are registered at once, by registrars that allow it
-    (None: one a processor, up to four); the result is the same.  Raises RegistrationError if no pair is left.
-    Meanwhile BLAS has one thread in the whole process: matrices are small here, its threads wait for each other by
-    spinning (half of all processor time was that), and how they share a sum would show in the last bits of the pairs.
+    slide whose tiles do not hang together. Damaged tiles are left out, named in a note. workers: fields that are
+    registered at once, by registrars that allow it (None: one a processor, up to four); the result is the same. Raises
+    RegistrationError if no pair is left. Meanwhile BLAS has one thread in the whole process: matrices are small here,
+    its threads wait for each other by spinning (half of all processor time was that), and how they share a sum would
+    show in the last bits of the pairs.
     """
     with _emptied_if_full(folder), threadpool_limits(1, user_api="blas"):
         shutil.rmtree(folder.path / "pairs", ignore_errors=True)
@@ -62,10 +63,7 @@ def register(
             events.raise_if_cancelled()
             events.progress(Progress("register", done, total, f"stitching {len(scan.tiles)} tiles of '{scan.slide}'"))
             try:
-                with blamed(registrar, f"while it stitched slide '{scan.slide}'"):
-                    mosaic = registrar.assemble(scan.tiles, scan.overlap)
-                    if not isinstance(mosaic, Mosaic):
-                        raise TypeError(f"assemble returned a {type(mosaic).__name__}; expected a Mosaic")
+                mosaic = assemble(registrar, scan)
             except RegistrationError as error:
                 events.note(
                     "register", f"slide '{scan.slide}': {error.message}; its {len(scan.fields)} fields are left out"

@@ -347,8 +347,8 @@ def test_unknown_pixel_size_and_unreadable_tiles(folder, rng):
     assert "source.options.coarse_pixel_size_um" in caught.value.hint
     assert acquire(folder, coarse_pixel_size_um=0.2).scans[0].tiles[0].image.read().pixel_size_um == 0.2
     (folder / "coarse" / "slide2" / "tile2.png").write_bytes(b"")
-    with pytest.raises(ImageError, match=r"coarse/slide2/tile2.png: 'tile2.png' is empty"):
-        acquire(folder, coarse_pixel_size_um=0.2)
+    with pytest.raises(ImageError, match=r"'tile2.png' is empty.*coarse/slide2"):
+        acquire(folder, coarse_pixel_size_um=0.2).scans[0].tiles[1].image.read()
 
 
 @pytest.mark.parametrize(("options", "message"), [
@@ -401,15 +401,28 @@ def cut_in_half(path: Path) -> None:
     path.write_bytes(content[:len(content) // 2])
 
 
-def test_a_damaged_field_waits_for_its_turn_and_a_damaged_tile_does_not(folder):
-    """A field costs a run that field, a tile the whole slide."""
-    cut_in_half(folder / "fine" / "slide2" / "f1.tif")
+@pytest.mark.parametrize("kind", ["fine", "coarse"])
+def test_a_damaged_file_waits_for_its_turn(folder, kind):
+    """It costs a run that field or tile, not the slide; places from a table stay with the others."""
+    name = "f1" if kind == "fine" else "tile1"
+    before = acquire(folder).scans[0]
+    cut_in_half(folder / kind / "slide2" / f"{name}.tif")
     scan = acquire(folder).scans[0]
-    assert len(scan.fields) == 2
-    with pytest.raises(ImageError, match=r"f1\.tif.*fine/slide2"):
-        scan.fields[0].image.read()
-    cut_in_half(folder / "coarse" / "slide2" / "tile2.tif")
-    with pytest.raises(ImageError, match=r"coarse/slide2/tile2\.tif"):
+    images = [each.image for each in (scan.fields if kind == "fine" else scan.tiles)]
+    assert len(images) == len(before.fields if kind == "fine" else before.tiles)
+    assert [tile.position_um for tile in scan.tiles] == [tile.position_um for tile in before.tiles]
+    with pytest.raises(ImageError, match=rf"{name}\.tif.*{kind}/slide2"):
+        images[0].read()
+    assert images[1].read().shape_px
+
+
+def test_a_slide_of_nothing_but_damaged_tiles_leaves_the_others(folder):
+    for path in (folder / "coarse" / "slide2").glob("*.tif"):
+        cut_in_half(path)
+    assert [scan.slide for scan in acquire(folder).scans] == ["slide2", "slide10"]
+    for path in (folder / "coarse" / "slide10").glob("*.tif"):
+        cut_in_half(path)
+    with pytest.raises(ImageError, match=r"coarse/slide2/tile1\.tif"):
         acquire(folder)
 
 

@@ -16,7 +16,6 @@ from superres.builtin.sources.consistency import (
     check_not_exchanged,
     check_white_level,
     common_pixel_size_um,
-    read_headers,
     readable_headers,
 )
 from superres.builtin.sources.files import (
@@ -110,17 +109,17 @@ class AcquisitionSource(Source):
     def acquire(self) -> Acquisition:
         """Look at the headers of all files, and say how they belong together.
 
-        A fine field that cannot be read stays in: its image raises when it is read, and costs a run that field alone.
+        A file that cannot be read stays in: its image raises when it is read, and costs a run that field or tile alone.
 
         Raises SourceError for patterns without files, tiles of one slide that differ, fields of a slide without tiles,
         tables that do not fit, 16-bit files of a camera with fewer bits and no white level, or a white level that they
-        cannot hold; ImageError for a file that cannot be read or states no pixel size.
+        cannot hold; ImageError where none of the coarse or of the fine files can be read, or one states no pixel size.
         """
         options = self.options
         folder = options.folder
         coarse, fine = self._find()
         description = read_description(folder)
-        coarse_headers, fine_headers = read_headers(coarse, folder), readable_headers(fine, folder)
+        coarse_headers, fine_headers = readable_headers(coarse, folder), readable_headers(fine, folder)
         coarse_um, coarse_origin = common_pixel_size_um(coarse_headers, options.coarse_pixel_size_um, "coarse", folder)
         fine_um, fine_origin = common_pixel_size_um(fine_headers, options.fine_pixel_size_um, "fine", folder)
         check_finer(coarse_um, fine_um)
@@ -130,10 +129,10 @@ class AcquisitionSource(Source):
             order = {slide: number for number, slide in enumerate(description.overlaps)}
             slides = dict(sorted(slides.items(), key=lambda each: order.get(each[0], len(order))))
         for slide, (tiles, fields) in slides.items():
-            check_alike(slide, {path: coarse_headers[path] for path in tiles},
+            check_alike(slide, {path: coarse_headers[path] for path in tiles if path in coarse_headers},
                         {path: fine_headers[path] for path in fields if path in fine_headers}, folder)
         check_white_level(options.white_level, coarse_headers, fine_headers, folder)
-        places = self._places(coarse_headers, coarse_um)
+        places = self._places(coarse, coarse_headers, coarse_um)
         specimens, specimen_origin = self._specimens(fine, slides)
         names = dict(zip(fine, unique_names(fine, folder), strict=True))
         objectives = options.objectives(description)
@@ -215,16 +214,17 @@ class AcquisitionSource(Source):
         return {path: searched(options.specimen_from, relative(path, options.folder), "specimen_from")["specimen"]
                 for path in fine}, f"by '{options.specimen_from}' from the file names"
 
-    def _places(self, headers: Mapping[Path, ImageHeader], pixel_size_um: float) -> Places:
+    def _places(self, tiles: Sequence[Path], headers: Mapping[Path, ImageHeader], pixel_size_um: float) -> Places:
+        """headers: of the tiles that can be read."""
         options = self.options
         table = options.positions_csv
         if table is None and options.positions == "auto" and (options.folder / POSITIONS).is_file():
             table = options.folder / POSITIONS
         if table is not None:
-            return places_from_table(read_table(table), tuple(headers), options.folder, pixel_size_um,
+            return places_from_table(read_table(table), tiles, options.folder, pixel_size_um,
                                      options.stage_axes)
         if options.positions == "grid":
-            return places_from_names(options.grid_pattern, tuple(headers), options.folder)
+            return places_from_names(options.grid_pattern, tiles, options.folder)
         if options.positions == "none":
             return Places({}, {}, "none, as asked")
         known = {path: along_image_axes(header.stage_position_um, options.stage_axes)

@@ -85,8 +85,11 @@ def check_alike(slide: str, tiles: Mapping[Path, ImageHeader], fields: Mapping[P
                 folder: Path) -> None:
     """Tiles of a slide share shape and dtype, fields share dtype, and both the number of channels.
 
-    Raises SourceError that names the first file that differs from the first of its kind.
+    A slide of which no tile can be read is not judged.  Raises SourceError that names the first file that differs from
+    the first of its kind.
     """
+    if not tiles:
+        return
     first_tile, tile = next(iter(tiles.items()))
     for path, header in tiles.items():
         if (header.shape, header.dtype) != (tile.shape, tile.dtype):
