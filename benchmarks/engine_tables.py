@@ -24,7 +24,11 @@ ENGINE_FILES = ("bench_cpu_engines.py", "bench_gpu_engines.py", "bench_inference
 
 @dataclass(frozen=True)
 class Record:
-    """One benchmark of one run.  test, case: of `test[case]`.  facts: what it noted beside pytest-benchmark's own."""
+    """One benchmark of one run.
+
+    test, case: of `test[case]`.  when: date and time of the run in UTC, ISO 8601.  facts: what it noted beside
+    pytest-benchmark's own.
+    """
 
     file: str
     test: str
@@ -53,7 +57,7 @@ def _every(history: Path) -> Iterator[Record]:
             if Path(file).name in ENGINE_FILES:
                 test, _, case = name.partition("[")
                 commit = content["commit_info"]["id"][:7] + ("+" if content["commit_info"].get("dirty") else "")
-                yield Record(Path(file).name, test, case.rstrip("]"), content["datetime"][:10], commit,
+                yield Record(Path(file).name, test, case.rstrip("]"), content["datetime"], commit,
                              content["machine_info"], each["extra_info"])
 
 

@@ -65,6 +65,10 @@ def proven_ms(each: Measured, side_px: int) -> dict[str, float]:
     return {name: float(ms) for name, ms in times.items()} if isinstance(times, dict) and proven else {}
 
 
+def _side_px(each: Measured) -> float:
+    return _number(each, "side_px") or 0.0
+
+
 def _number(each: Measured, key: str) -> float | None:
     value = each.facts.get(key)
     return float(value) if isinstance(value, int | float) else None
@@ -101,19 +105,23 @@ def _circumstances(each: Measured) -> str:
 
 
 def predictions(found: Sequence[Measured]) -> str:
-    """Less is faster in all of them: a figure below the range is better than predicted."""
+    """Each beside its figure at the largest side that was measured.
+
+    Less is faster in all of them: a figure below the range is better than predicted.
+    """
     lines = ["| what | predicted | measured | so it was |", "|---|---|---|---|"]
     for each in PREDICTIONS:
-        figures = [(figure, _circumstances(record)) for record in found if (figure := each.of(record)) is not None]
+        figures = [(figure, record) for record in found if (figure := each.of(record)) is not None]
         digits = ".2f" if not each.unit or each.high < 2 else ".1f"
         unit = f" {each.unit}" if each.unit else ""
         span = f"at most {each.high:{digits}}" if each.low == 0 else f"{each.low:{digits}}" if each.low == each.high \
             else f"{each.low:{digits}} – {each.high:{digits}}"
         if figures:
-            figure, how = figures[-1]
+            figure, record = max(figures, key=lambda each: _side_px(each[1]))
             slack = ROUNDING[each.unit]
             verdict = "better" if figure < each.low - slack else "worse" if figure > each.high + slack else "right"
-            lines.append(f"| {each.what} | {span}{unit} | {figure:{digits}}{unit}{how} | {verdict} |")
+            measured = f"{figure:{digits}}{unit}{_circumstances(record)}"
+            lines.append(f"| {each.what} | {span}{unit} | {measured} | {verdict} |")
         else:
             lines.append(f"| {each.what} | {span}{unit} | {NOT_YET} | open |")
     return "\n".join(lines)

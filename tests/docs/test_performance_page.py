@@ -15,8 +15,8 @@ ROOT = Path(__file__).resolve().parents[2]
 PAGE = (ROOT / "docs" / "performance.md").read_text(encoding="utf-8")
 
 
-def a_run(folder, name, day, facts, file="bench_cpu_engines.py", commit="abcdef012"):
-    content = {"datetime": f"2026-01-{day:02d}T00:00:00", "commit_info": {"id": commit, "dirty": False},
+def a_run(folder, name, day, facts, file="bench_cpu_engines.py", commit="abcdef012", hour=0):
+    content = {"datetime": f"2026-01-{day:02d}T{hour:02d}:00:00", "commit_info": {"id": commit, "dirty": False},
                "machine_info": {}, "benchmarks": [{"fullname": f"benchmarks/{file}::{name}", "extra_info": facts}]}
     (folder / f"{day}-{len(list(folder.iterdir()))}.json").write_text(json.dumps(content))
 
@@ -35,7 +35,8 @@ def test_the_tables_are_those_of_the_committed_measurements():
 
 def test_a_record_shows_in_its_table_and_a_newer_or_larger_one_in_its_place(tmp_path):
     a_run(tmp_path, "test_exact[channels last]", 1, times(2048, 10.0, 20.0))
-    a_run(tmp_path, "test_exact[channels last]", 3, times(2048, 12.0, 16.0), commit="1234567890")
+    a_run(tmp_path, "test_exact[channels last]", 3, times(2048, 12.0, 16.0), commit="1234567890", hour=9)
+    a_run(tmp_path, "test_exact[channels last]", 3, times(2048, 11.0, 16.0), hour=8)
     a_run(tmp_path, "test_exact[channels last]", 4, times(1024, 1.0, 1.0))
     found = engine_tables.records(tmp_path)
     assert engine_tables.rivals(found).splitlines()[2:] == [
@@ -94,5 +95,7 @@ def test_the_floor_is_the_arithmetic_of_the_paper():
 def test_what_is_processor_time_says_so(tmp_path):
     facts = {"ratio": 0.9, "side_px": 64, "clock": "process_time"}
     a_run(tmp_path, "test_folded_tail_beside_the_network_as_built", 2, facts, "bench_inference.py")
+    a_run(tmp_path, "test_folded_tail_beside_the_network_as_built", 3, {**facts, "ratio": 0.8, "side_px": 32},
+          "bench_inference.py")
     became = prediction_tables.predictions(engine_tables.records(tmp_path))
     assert "| CPU, the last two layers folded / not | 0.92 | 0.90 (64², processor time) | better |" in became
