@@ -5,11 +5,10 @@ from __future__ import annotations
 
 import os
 import pickle
-import tempfile
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 from skimage.metrics import peak_signal_noise_ratio, structural_similarity
@@ -18,9 +17,12 @@ import superres
 from superres.api.source import Pair
 from superres.builtin.sources.simulate import SimulateSource
 from superres.image import FloatArray, from_unit
+from superres.io.atomic import replacing
 from superres.resample import bicubic
+from superres.stages.store import key_of
 
 ROOT = Path(__file__).resolve().parent.parent
+KEPT = ROOT / "build" / "studies"
 VALIDATION = ("histolab-medium", "liverquant-3")
 
 
@@ -32,22 +34,22 @@ def data_folder() -> Path:
 
 
 def pairs(part: str, **options: Any) -> list[Pair]:
-    """Exact pairs of the slides in train/ or test/, in condition `standard` unless options say otherwise."""
+    """Exact pairs of the slides in train/ or test/, in condition `standard` unless options say otherwise.
+
+    Kept under build/studies for the same slides, options and version of superres, since imaging takes longer than a
+    short training.  Who changes the virtual microscope itself removes that folder, as `make clean` does.
+    """
     folder = data_folder()
     source = SimulateSource(scenes=[f"{folder}/{part}/*"], specimen_csv=folder / "MANIFEST.csv",
                             **{"bin2": "from-csv", "give": "pairs", "seed": 7, **options})
-    return list(source.acquire().pairs)
-
-
-def kept(name: str, make: Any) -> Any:
-    """What `make` returns, kept in a file of this user: imaging the slides takes longer than a short training."""
-    path = Path(tempfile.gettempdir()) / f"superres-studies-{os.getuid()}" / f"{name}.pickle"
+    key = key_of(superres.__version__, source.options.model_dump(mode="json"), source.fingerprint())
+    path = KEPT / f"{key}.pickle"
     if path.exists():
-        return pickle.loads(path.read_bytes())
-    value = make()
-    path.parent.mkdir(mode=0o700, exist_ok=True)
-    path.write_bytes(pickle.dumps(value))
-    return value
+        return cast("list[Pair]", pickle.loads(path.read_bytes()))
+    imaged = list(source.acquire().pairs)
+    with replacing(path) as unfinished:
+        unfinished.write_bytes(pickle.dumps(imaged))
+    return imaged
 
 
 def as_8_bits(unit: FloatArray) -> FloatArray:

@@ -71,7 +71,7 @@ def main() -> None:
     parser.add_argument("output", type=Path, nargs="?", default=Path(__file__).parent / "studies/models.json")
     parser.add_argument("--steps", type=int, default=800)
     arguments = parser.parse_args()
-    data, catalog = tissue.kept("models", images), Catalog.discover()
+    data, catalog = images(), Catalog.discover()
     bicubic = tissue.scores_of(None, data["test"])
     result: dict[str, Any] = {
         "machine": {"cores": os.cpu_count(), "threads": torch.get_num_threads(), "torch": torch.__version__,

@@ -119,7 +119,7 @@ def main() -> None:
                         help="measure these anew; default: what the output lacks")
     arguments = parser.parse_args()
     torch.set_num_threads(1)
-    data = tissue.kept("options", images)
+    data = images()
     bicubic = tissue.scores_of(None, data["test"])
     baseline = {"ssim": tissue.mean(bicubic, "ssim"), "psnr": tissue.mean(bicubic, "psnr")}
     study: dict[str, Any] = json.loads(arguments.output.read_text()) if arguments.output.exists() else {}
