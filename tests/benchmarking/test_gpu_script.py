@@ -58,7 +58,7 @@ def test_every_test_on_a_gpu_and_every_time_is_in_exactly_one_step(project_root:
 
 def test_without_a_gpu_it_says_so_in_two_lines(project_root: Path) -> None:
     if shutil.which("nvidia-smi"):
-        pytest.skip("a GPU may be here")
+        pytest.skip("nvidia-smi is here: the script would measure instead of refusing")
     done = gpu_script(project_root)
     assert done.returncode == 2
     assert [line.split(":")[0] for line in done.stderr.splitlines()] == ["error", "hint"]

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from benchmarks import engine_tables, prediction_tables
+from benchmarks import bench_cpu_engines, engine_tables, prediction_tables
 from superres.builtin.models.rivenson2017 import Rivenson2017Model
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -56,6 +56,11 @@ def test_a_gpus_times_take_the_place_of_what_is_missing(tmp_path):
     a_run(tmp_path, "test_kernels_beside_pytorch[eager tf32-818]", 3, {**facts, "parity": "failed (3)"},
           "bench_gpu_engines.py")
     assert "H200" not in engine_tables.gpu(engine_tables.records(tmp_path)), "times of kernels that are not proven"
+
+
+def test_the_command_is_that_of_the_benchmark_and_leaves_no_rival_out():
+    command = re.search(r"SUPERRES_BENCH_SIDE=2048 make bench .*\"", str(bench_cpu_engines.__doc__))[0]
+    assert f"`{command}`" in PAGE and "-m ''" in command, "-m '' takes in what is marked slow"
 
 
 def test_what_was_never_run_on_a_gpu_is_said():
