@@ -16,9 +16,10 @@ from superres.errors import EngineError, ImageError, SuperresError, WeightsError
 
 HYPER = ("base_channels", "blocks", "alpha", "grow", "up", "down", "input_relu")
 CPU, EMULATED = -1, -2
-_INVALID_WEIGHTS, _DL_CPU, _DL_CUDA = 2, 1, 2
+_INVALID_WEIGHTS = 2
+_DL_HOST, _DL_CUDA = (1, 3), 2
+"""DLPack's numbers of devices: the host's memory, pinned or not, and CUDA's."""
 _ALIGNMENT = 256
-
 
 Variant = Literal["auto", "layers", "blocks", "folded"]
 """Which kernels run on a GPU, as sr_variant of superres/superres.h numbers them: the library's own choice; one launch a
@@ -268,13 +269,17 @@ def _known(image: Any) -> Any:
         raise ImageError(f"image is a {type(image).__name__}; expected a numpy array, a torch tensor or an object with "
                          "__dlpack__")
     kind = int(image.__dlpack_device__()[0])
-    if kind == _DL_CPU:
-        return np.from_dlpack(image)
-    if kind != _DL_CUDA:
-        raise ImageError(f"image lies on a device of DLPack kind {kind}; expected the CPU (1) or CUDA (2)")
-    from torch.utils.dlpack import from_dlpack
+    if kind == _DL_CUDA:
+        from torch.utils.dlpack import from_dlpack
 
-    return from_dlpack(image)
+        return from_dlpack(image)
+    if kind not in _DL_HOST:
+        raise ImageError(f"image lies on a device of DLPack kind {kind}; expected the CPU (1) or CUDA (2)")
+    try:
+        return np.from_dlpack(image)
+    except (BufferError, RuntimeError, TypeError) as error:
+        raise ImageError(f"image is a {type(image).__name__} that numpy cannot read through DLPack: {error}",
+                         hint="convert it to uint8 or float32 on the CPU") from error
 
 
 def _error(failure: Exception) -> SuperresError:

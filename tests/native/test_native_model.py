@@ -95,21 +95,28 @@ def test_torch_tensors_and_whatever_speaks_dlpack_go_in_without_a_copy(model, sm
     close(result.numpy(), expected)
     close(model(tensor.to(memory_format=torch.channels_last)).numpy(), expected)
 
-    class Foreign:
-        asked = 0
+    for kind in (1, 3):  # the host's memory, and pinned
+        foreign = Foreign(images, kind)
+        result = model(foreign)
+        assert isinstance(result, np.ndarray) and foreign.asked == 1
+        close(result, expected)
+        assert hasattr(result, "__dlpack__")
 
-        def __dlpack__(self, **options):
-            self.asked += 1
-            return images.__dlpack__(**options)
 
-        def __dlpack_device__(self):
-            return images.__dlpack_device__()
+class Foreign:
+    """Another framework's array.  kind: of DLPack's devices."""
 
-    foreign = Foreign()
-    result = model(foreign)
-    assert isinstance(result, np.ndarray) and foreign.asked == 1
-    close(result, expected)
-    assert hasattr(result, "__dlpack__")
+    def __init__(self, images, kind):
+        self.images, self.kind, self.asked = images, kind, 0
+
+    def __dlpack__(self, **options):
+        self.asked += 1
+        if self.images is None:
+            raise BufferError("bfloat16 is not there")
+        return self.images.__dlpack__(**options)
+
+    def __dlpack_device__(self):
+        return self.kind, 0
 
 
 def test_nothing_in_nothing_out(model):
@@ -123,6 +130,8 @@ def test_nothing_in_nothing_out(model):
     (np.zeros((1, 3, 4, 4)), "dtype float64; expected uint8 or float32"),
     (torch.zeros(1, 3, 4, 4, dtype=torch.float16), "dtype float16"),
     ([[1]], "is a list; expected"),
+    (Foreign(None, 4), r"DLPack kind 4; expected the CPU"),
+    (Foreign(None, 1), "a Foreign that numpy cannot read through DLPack: bfloat16"),
 ])
 def test_wrong_images_are_refused(model, image, words):
     with pytest.raises(ImageError, match=words):
