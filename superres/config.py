@@ -25,7 +25,6 @@ SHIPPED = "shipped"
 _DEVICE = re.compile(r"auto|cpu|cuda(:[0-9]+)?")
 
 PositiveInt = Annotated[int, Field(ge=1)]
-Fraction01 = Annotated[float, Field(ge=0.0, le=1.0)]
 
 
 class Section(BaseModel):

@@ -14,7 +14,7 @@ from superres.config import STAGES, Stage
 from superres.errors import StorageError
 from superres.io.atomic import write_json
 from superres.stages.infer import OUTPUTS
-from superres.stages.register import RECORDS
+from superres.stages.records import RECORDS
 from superres.stages.store import RunFolder, file_hash, publish
 from superres.stages.train import WEIGHTS_FILE
 from superres.training.curves import PICTURES

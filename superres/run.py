@@ -32,7 +32,7 @@ from superres.stages import report as report_stage
 from superres.stages import train as train_stage
 from superres.stages.evaluate import Evaluation, evaluate, scores_json
 from superres.stages.quality import registration_view
-from superres.stages.register import Registered
+from superres.stages.records import Registered
 from superres.stages.split import Split, check_scale, choose_split
 from superres.stages.store import RunFolder, StageFolder, file_hash
 from superres.training.curves import PICTURES

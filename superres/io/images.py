@@ -67,12 +67,6 @@ def read_header(path: Path | str) -> ImageHeader:
     return read_raster_header(path)
 
 
-def image_header(path: Path | str) -> tuple[tuple[int, ...], np.dtype[np.generic]]:
-    """(shape, dtype) of what `read_image` would give, without decoding the pixels."""
-    header = read_header(path)
-    return header.shape, header.dtype
-
-
 @dataclass(frozen=True)
 class ImageFile:
     """An image on disk that is read anew whenever it is asked for: memory holds nothing of it.

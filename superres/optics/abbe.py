@@ -123,9 +123,11 @@ class Frame:
         return plane[top:top + self.inner[0], left:left + self.inner[1]]
 
     def window_shape(self, band_cycles_per_um: float) -> tuple[int, int]:
-        """Samples needed by an image whose spectrum ends at band_cycles_per_um: fewer than the object's where its grid
-        is
-        finer than that, a whole multiple of them where it is coarser (the object's grid would alias the intensity)."""
+        """Samples (y, x) needed by an image whose spectrum ends at band_cycles_per_um.
+
+        Fewer than the object's where its grid is finer than that, a whole multiple of them where it is coarser (the
+        object's grid would alias the intensity).
+        """
         sides = []
         for count in self.shape:
             needed = int(np.ceil(2 * band_cycles_per_um * count * self.pitch_um)) + 3

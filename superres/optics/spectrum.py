@@ -101,7 +101,7 @@ def single_image_correlation(plane: Plane, threshold: float = FRC_THRESHOLD) -> 
 
     Their half-pixel shift is taken back as a phase.  Frequencies reach 0.25 cycles/px, half of Nyquist; what lies above
     is folded into the halves, so an image with detail there gives no meaningful limit.  Noise must be independent
-    between pixels: resampled or denoised images correlate with themselves (`is_camera_noise` tells them).
+    between pixels: resampled or denoised images correlate with themselves (`why_not_camera_noise` tells them).
     Source of the split: Koho et al., Nat. Commun. 10, 3103 (2019), doi:10.1038/s41467-019-11024-z.
     """
     height, width = (side // 2 * 2 for side in plane.shape)

@@ -132,8 +132,7 @@ class TrainingView:
     """The course of the training (Fig. S4).
 
     training_loss, validation_loss: (epoch, loss) points, epoch fractional.  best_epoch, best_step: whose weights
-    were kept.
-    seconds: of training, 0 where unknown.  remark: one sentence, such as "stopped by the user".
+    were kept.  seconds: of training, 0 where unknown.
     """
 
     training_loss: tuple[tuple[float, float], ...]
@@ -143,7 +142,6 @@ class TrainingView:
     steps: int = 0
     patches: int = 0
     seconds: float = 0.0
-    remark: str = ""
 
 
 @dataclass(frozen=True)
@@ -158,7 +156,7 @@ class SpecimenUse:
 
 @dataclass(frozen=True)
 class StageTime:
-    """remark: such as "taken from the earlier run"."""
+    """remark: such as "taken from an earlier run"."""
 
     stage: str
     seconds: float

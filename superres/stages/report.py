@@ -24,7 +24,7 @@ from superres.report.data import (
 from superres.report.fields import to_uint8
 from superres.stages.evaluate import Evaluation
 from superres.stages.infer import TestField, output_path
-from superres.stages.register import PairRecord
+from superres.stages.records import PairRecord
 from superres.stages.split import Split
 from superres.training.history import HistoryRow
 

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from superres.optics.usaf.contrast import BarContrast, BarPlace, ProfileNoise, measure_bars, spline_coefficients
-from superres.optics.usaf.reading import FoundPattern, TargetReading
+from superres.optics.usaf.contrast import BarContrast, ProfileNoise, measure_bars, spline_coefficients
+from superres.optics.usaf.reading import FoundPattern
 
 
 @dataclass(frozen=True, eq=False)
@@ -36,8 +36,8 @@ def measure_target(plane: npt.NDArray[np.floating], patterns: Iterable[FoundPatt
     A pattern whose bars were not seen apart although finer ones were, and that shows no contrast, is missing from the
     target, covered or damaged: it is left out, since 0 would say that the objective lost it.
 
-    plane: (H, W) linear intensities, 0 where there is no light.  patterns: of a reading of this image, or of another
-    of the same field brought to its pixels by `at_scale`.  share: see `measure_bars`.
+    plane: (H, W) linear intensities, 0 where there is no light.  patterns: of a reading of this image.  share: see
+    `measure_bars`.
     """
     coefficients, noise = spline_coefficients(plane), ProfileNoise(np.asarray(plane, dtype=np.float64))
     patterns = tuple(patterns)
@@ -46,11 +46,6 @@ def measure_target(plane: npt.NDArray[np.floating], patterns: Iterable[FoundPatt
     rows = (ElementContrast(each, measure_bars(coefficients, each.place, noise, share)) for each in patterns)
     return tuple(row for row in rows if row.pattern.detected or row.measured.contrast > 0
                  or row.pattern.element.index > finest[row.pattern.bars])
-
-
-def at_scale(reading: TargetReading, factor: float) -> tuple[FoundPattern, ...]:
-    """The patterns on the grid of an image of the same field with `factor` times as many pixels a side."""
-    return tuple(replace(each, place=_scaled(each.place, factor)) for each in reading.patterns)
 
 
 def finest_resolved(rows: Sequence[ElementContrast], bars: str | None = None) -> ElementContrast | None:
@@ -63,9 +58,3 @@ def finest_resolved(rows: Sequence[ElementContrast], bars: str | None = None) ->
             return best
         best = row
     return best
-
-
-def _scaled(place: BarPlace, factor: float) -> BarPlace:
-    y, x = ((value + 0.5) * factor - 0.5 for value in place.centre_px)
-    return BarPlace((y, x), (place.period_px[0] * factor, place.period_px[1] * factor),
-                    (place.bar_px[0] * factor, place.bar_px[1] * factor), place.dark)
