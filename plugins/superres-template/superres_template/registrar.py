@@ -43,8 +43,9 @@ class CorrelationRegistrar(Registrar):
 
 
 def _vertex(line: np.ndarray, peak: int) -> float:
-    """Offset of the top of the parabola through a peak and its neighbours, in samples."""
+    """Offset of the top of the parabola through a peak and its neighbours, in samples; 0 where they are alike."""
     if not 0 < peak < len(line) - 1:
         return 0.0
     before, top, after = (float(line[peak + step]) for step in (-1, 0, 1))
-    return 0.5 * (before - after) / (before - 2 * top + after)
+    curvature = before - 2 * top + after
+    return 0.5 * (before - after) / curvature if curvature < 0 else 0.0
