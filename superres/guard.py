@@ -14,7 +14,7 @@ import numpy.typing as npt
 from scipy import fft, ndimage
 
 from superres.errors import ImageError
-from superres.image import LUMA_WEIGHTS, FloatArray, Image
+from superres.image import FloatArray, Image, luma
 from superres.io.weights import Stain, Weights
 from superres.optics.spectrum import noise_sd
 from superres.training.stain import StainSums, nearest_stain
@@ -171,7 +171,7 @@ def _bands(window: FloatArray, pixel_size_um: float, cutoff: float) -> _Bands | 
     height, width = window.shape[:2]
     if min(height, width) < 48:
         return None
-    grey = np.asarray(window @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float64)
+    grey = luma(window).astype(np.float64)
     taper = np.outer(np.hanning(height), np.hanning(width))
     spectrum = fft.rfft2((grey - grey.mean()) * taper)
     # Power per area, in the unit of a grid with two pixels a finest period: independent of the camera.

@@ -108,9 +108,7 @@ class Image:
     def grey(self) -> FloatArray:
         """(H, W) float32 luma (BT.601) in units of the white level, for matching only."""
         unit = self.unit()
-        return (
-            unit if unit.ndim == 2 else np.asarray(unit @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
-        )
+        return unit if unit.ndim == 2 else luma(unit)
 
     def crop(self, top: int, left: int, height: int, width: int) -> Image:
         """The pixels [top, top+height) × [left, left+width), a view.  Raises ImageError if they leave the image."""
@@ -131,6 +129,11 @@ class Readable(Protocol):
     def name(self) -> str: ...
 
     def read(self) -> Image: ...
+
+
+def luma(rgb: FloatArray) -> FloatArray:
+    """(H, W) float32 luma (BT.601) of (H, W, 3) intensities, in their unit."""
+    return np.asarray(rgb @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
 
 
 def default_white_level(dtype: np.dtype[np.generic]) -> float:

@@ -224,4 +224,3 @@ def _degrees(angle: float) -> str:
 
 def _or_dash(value: float | None, form: str) -> str:
     return "–" if value is None else form.format(value)
-

@@ -6,7 +6,7 @@ import numpy as np
 
 from superres.engine import Engine
 from superres.events import Events
-from superres.image import LUMA_WEIGHTS, FloatArray
+from superres.image import FloatArray, luma
 from superres.optics import Optics
 from superres.optics.camera import integrate_pixels, sample
 from superres.optics.modes import coherent_modes, image_with_modes
@@ -42,9 +42,7 @@ def images(engine: Engine, coarse: Optics, fine: Optics, events: Events, spec: T
         seen.append(np.clip(frame + rng.normal(0, noise, frame.shape), 0, 1).astype(np.float32))
     colour = np.repeat(seen[0][:, :, None], 3, axis=2)
     scale = engine.geometry.scale
-    output = np.clip(np.asarray(engine(colour)) @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), 0, 1)
+    output = np.clip(luma(np.asarray(engine(colour))), 0, 1)
     enlarged = sizes[0] / float(scale)
     return {f"{coarse.label} input": (seen[0], sizes[0]), "bicubic": (np.clip(bicubic(seen[0], scale), 0, 1), enlarged),
-            "network output": (np.asarray(output, dtype=np.float32), enlarged), f"{fine.label}": (seen[1], sizes[1])}
-
-
+            "network output": (output, enlarged), f"{fine.label}": (seen[1], sizes[1])}

@@ -12,7 +12,7 @@ from superres.builtin.evaluators.case_mean import CaseMeanEvaluator
 from superres.builtin.evaluators.fine_optics import FineOpticsOptions, optics_of
 from superres.builtin.evaluators.full_reference import Quantity
 from superres.builtin.evaluators.pictures import COLOURS, draw_curves
-from superres.image import LUMA_WEIGHTS, FloatArray
+from superres.image import luma
 from superres.optics.spectrum import LEAST_SIDE_PX, radial_spectrum
 
 FROM_CYCLES_PER_UM = 0.5
@@ -85,8 +85,3 @@ class SpectrumEvaluator(CaseMeanEvaluator):
                         "Rings of equal frequency, averaged; dashed: the objectives' cut-offs for weak objects. Power "
                         "beyond the coarse cut-off is inferred, not seen; it says nothing about its being in the right "
                         "place.", draw_curves(draw)),)
-
-
-def luma(image: FloatArray) -> FloatArray:
-    """(H, W) greys of an (H, W, 3) image."""
-    return np.asarray(image @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)

@@ -16,7 +16,7 @@ from typing import Literal
 import numpy as np
 
 from superres.errors import SourceError
-from superres.image import LUMA_WEIGHTS, Array, FloatArray
+from superres.image import Array, FloatArray, luma
 from superres.io.images import IMAGE_SUFFIXES, read_image
 
 BUILTIN = "builtin:"
@@ -113,7 +113,7 @@ def read_scene(scene: Scene, rules: SceneRules) -> FloatArray:
         # The pixel size is declared, not read: a scene stands in for an object finer than it really is.
         pixels = read_image(Path(scene.origin), pixel_size_um=1.0).unit()
     if rules.monochrome and pixels.ndim == 3:
-        pixels = np.asarray(pixels @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
+        pixels = luma(pixels)
     pixels = np.clip(pixels, np.float32(0), np.float32(1))
     if scene.bin2:
         height, width = pixels.shape[0] // 2 * 2, pixels.shape[1] // 2 * 2
