@@ -22,7 +22,7 @@ from superres.measuring.drift import drift_page, measure_passes
 from superres.measuring.mtf import measure_target_at, measure_target_image
 from superres.measuring.mtf_pages import target_page, target_table
 from superres.measuring.scoring import cases_of, cross_tissue, cross_tissue_page, evaluated_page
-from superres.optics import Optics
+from superres.optics import PAPER_COARSE, PAPER_FINE
 from superres.optics.usaf.target import Element
 from superres.report.data import TrainingView
 from superres.report.figures import loss_curves
@@ -131,8 +131,8 @@ def _timed(engine: Engine, image: np.ndarray, passes: int, events: Events) -> fl
 
 
 def _s4(subject: Subject, events: Events) -> Page:
-    coarse = subject.engine.weights.coarse or Optics(0.95, magnification=40.0)
-    fine = subject.engine.weights.fine or Optics(1.4, refractive_index=1.515, magnification=100.0)
+    coarse = subject.engine.weights.coarse or PAPER_COARSE
+    fine = subject.engine.weights.fine or PAPER_FINE
     images = virtual_target.images(subject.engine, coarse, fine, events)
     found = {name: measure_target_image(name, *images[name]) for name in images if name != "network output"}
     # A network may leave nothing of the target that could be found: it is measured where bicubic has it.

@@ -1,5 +1,5 @@
 """Optics: transfer functions, the partially coherent forward model, and the camera.  Pure functions on numpy arrays."""
 
-from superres.optics.objective import Optics
+from superres.optics.objective import PAPER_COARSE, PAPER_FINE, Optics
 
-__all__ = ["Optics"]
+__all__ = ["PAPER_COARSE", "PAPER_FINE", "Optics"]

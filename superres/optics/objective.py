@@ -30,3 +30,8 @@ class Optics:
     def label(self) -> str:
         power = f"{self.magnification:g}×/" if self.magnification else ""
         return f"{power}{self.objective_na:g}NA"
+
+
+PAPER_COARSE = Optics(0.95, magnification=40.0)
+PAPER_FINE = Optics(1.4, refractive_index=1.515, magnification=100.0)
+"""The objectives of Rivenson et al. 2017: 40×/0.95NA, and 100×/1.4NA in oil; condenser 0.55NA."""

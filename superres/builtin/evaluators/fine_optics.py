@@ -8,17 +8,16 @@ from pydantic import Field
 
 from superres.api.evaluator import Case
 from superres.api.plugin import PluginOptions
-from superres.optics import Optics
+from superres.optics import PAPER_COARSE, PAPER_FINE, Optics
 from superres.optics.consistency import ForwardModel
-
-PAPER_COARSE = Optics(0.95, magnification=40.0)
 
 
 class FineOpticsOptions(PluginOptions):
     """The paper's fine objective, unless said otherwise; the coarse one comes with the case."""
 
-    fine_na: float = Field(1.4, gt=0.05, lt=1.6, description="aperture of the fine objective")
-    fine_immersion: float = Field(1.515, ge=1.0, le=1.7, description="refractive index before the fine objective")
+    fine_na: float = Field(PAPER_FINE.objective_na, gt=0.05, lt=1.6, description="aperture of the fine objective")
+    fine_immersion: float = Field(PAPER_FINE.refractive_index, ge=1.0, le=1.7,
+                                  description="refractive index before the fine objective")
 
 
 def optics_of(case: Case, options: FineOpticsOptions) -> tuple[Optics, Optics]:

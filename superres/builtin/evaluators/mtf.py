@@ -10,12 +10,11 @@ from pydantic import Field
 
 from superres.api.evaluator import Case, Picture
 from superres.api.plugin import PluginOptions
-from superres.builtin.evaluators.case_mean import CaseMeanEvaluator
-from superres.builtin.evaluators.fine_optics import PAPER_COARSE
-from superres.builtin.evaluators.full_reference import Quantity
+from superres.builtin.evaluators.case_mean import CaseMeanEvaluator, Quantity
 from superres.builtin.evaluators.pictures import COLOURS, draw_curves
 from superres.errors import ImageError
 from superres.image import luma
+from superres.optics import PAPER_COARSE
 from superres.optics.transfer import weak_object_transfer
 from superres.optics.usaf.measure import ElementContrast, finest_resolved, measure_target
 from superres.optics.usaf.reading import TargetReading, read_target

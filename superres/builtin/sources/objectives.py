@@ -5,12 +5,8 @@ from __future__ import annotations
 from pydantic import Field
 
 from superres.api.plugin import PluginOptions
-from superres.optics import Optics
+from superres.optics import PAPER_COARSE, PAPER_FINE, Optics
 from superres.scan_folder import ScanDescription
-
-PAPER_COARSE = Optics(0.95, magnification=40.0)
-PAPER_FINE = Optics(1.4, refractive_index=1.515, magnification=100.0)
-"""The objectives of Rivenson et al. 2017: 40×/0.95NA, and 100×/1.4NA in oil; condenser 0.55NA."""
 
 
 class OpticsOptions(PluginOptions):
