@@ -3,16 +3,27 @@
 from __future__ import annotations
 
 import math
-from typing import ClassVar, Self
+from dataclasses import dataclass
+from typing import ClassVar, Literal, Self
 
 from superres.api.evaluator import Evaluator, Score
-from superres.builtin.evaluators.full_reference import Quantity
+
+
+@dataclass(frozen=True)
+class Quantity:
+    """One number that an evaluator measures on every case."""
+
+    name: str
+    unit: str
+    better: Literal["higher", "lower", "neither"]
 
 
 class CaseMeanEvaluator(Evaluator):
-    """Means over cases of rows of (model, bicubic or None), summed by `math.fsum`: independent of order and merging.
+    """Means over cases of rows of (model, bicubic or None).
 
-    Subclasses call `record` or `leave_out` from `update`.
+    The numbers of every case are kept and summed by `math.fsum`, so that a score does not depend on the order of the
+    cases or on how they were spread over merged instances, to the last bit.
+    Subclasses call `record` or `leave_out` from `update`; `notes` names what was left out.
     """
 
     quantities: ClassVar[tuple[Quantity, ...]]

@@ -7,9 +7,8 @@ from typing import ClassVar
 import numpy as np
 
 from superres.api.evaluator import Case, Picture
-from superres.builtin.evaluators.case_mean import CaseMeanEvaluator
+from superres.builtin.evaluators.case_mean import CaseMeanEvaluator, Quantity
 from superres.builtin.evaluators.fine_optics import FineOpticsOptions, forward_model
-from superres.builtin.evaluators.full_reference import Quantity
 from superres.builtin.evaluators.pictures import LabelledMap, draw_maps
 from superres.image import FloatArray
 from superres.optics.consistency import consistency_map, limit_of, noise_level, visible_spots

@@ -11,7 +11,8 @@ from pydantic import Field
 
 from superres.api.evaluator import Case, Picture
 from superres.api.plugin import PluginOptions
-from superres.builtin.evaluators.full_reference import FullReferenceEvaluator, Quantity
+from superres.builtin.evaluators.case_mean import Quantity
+from superres.builtin.evaluators.full_reference import FullReferenceEvaluator
 from superres.builtin.evaluators.pictures import LabelledMap, draw_curves, draw_maps
 from superres.image import Array, FloatArray
 

@@ -5,8 +5,7 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 from superres.api.evaluator import Case, Picture
-from superres.builtin.evaluators.case_mean import CaseMeanEvaluator
-from superres.builtin.evaluators.full_reference import Quantity
+from superres.builtin.evaluators.case_mean import CaseMeanEvaluator, Quantity
 from superres.builtin.evaluators.pictures import COLOURS, draw_curves
 from superres.errors import ImageError
 from superres.image import Image

@@ -2,40 +2,21 @@
 
 from __future__ import annotations
 
-import math
 from abc import abstractmethod
-from dataclasses import dataclass
-from typing import ClassVar, Literal, Self
+from typing import ClassVar
 
-from superres.api.evaluator import Case, Evaluator, Score
+from superres.api.evaluator import Case
+from superres.builtin.evaluators.case_mean import CaseMeanEvaluator
 from superres.image import FloatArray
 
 
-@dataclass(frozen=True)
-class Quantity:
-    """One number that an evaluator measures on every case."""
-
-    name: str
-    unit: str
-    better: Literal["higher", "lower", "neither"]
-
-
-class FullReferenceEvaluator(Evaluator):
+class FullReferenceEvaluator(CaseMeanEvaluator):
     """Mean over cases of quantities measured on (image, truth), for the model and for bicubic.
 
-    The numbers of every case are kept and summed by `math.fsum`, so that a score does not depend on the order of the
-    cases or on how they were spread over merged instances, to the last bit.
-    Cases without truth, or smaller than min_side_px, are counted out and named by `notes`.
+    Cases without truth, or smaller than min_side_px, are left out.
     """
 
-    quantities: ClassVar[tuple[Quantity, ...]]
     min_side_px: ClassVar[int] = 1
-
-    def __init__(self, *args: object, **values: object) -> None:
-        super().__init__(*args, **values)  # type: ignore[arg-type]
-        self._model: list[tuple[float, ...]] = []
-        self._bicubic: list[tuple[float, ...]] = []
-        self._notes: list[str] = []
 
     @abstractmethod
     def measure(self, image: FloatArray, truth: FloatArray) -> tuple[float, ...]:
@@ -46,29 +27,12 @@ class FullReferenceEvaluator(Evaluator):
 
     def update(self, case: Case) -> None:
         if case.truth is None:
-            self._notes.append(f"{self.name}: '{case.name}' is not scored, it has no fine image to compare with")
+            self.leave_out(f"'{case.name}' is not scored, it has no fine image to compare with")
             return
         height, width = case.truth.shape[:2]
         if min(height, width) < self.min_side_px:
-            self._notes.append(f"{self.name}: '{case.name}' is not scored, {height} × {width} px is smaller than the "
-                               f"window of {self.min_side_px} × {self.min_side_px} px")
+            self.leave_out(f"'{case.name}' is not scored, {height} × {width} px is smaller than the window of "
+                           f"{self.min_side_px} × {self.min_side_px} px")
             return
-        self._model.append(self.measure(case.prediction, case.truth))
-        self._bicubic.append(self.measure(case.bicubic, case.truth))
-
-    def compute(self) -> tuple[Score, ...]:
-        n = len(self._model)
-        if n == 0:
-            return ()
-        return tuple(
-            Score(quantity.name, math.fsum(row[index] for row in self._model) / n, quantity.unit, n, quantity.better,
-                  baseline=math.fsum(row[index] for row in self._bicubic) / n)
-            for index, quantity in enumerate(self.quantities))
-
-    def merge(self, other: Self) -> None:
-        self._model += other._model
-        self._bicubic += other._bicubic
-        self._notes += other._notes
-
-    def notes(self) -> tuple[str, ...]:
-        return tuple(self._notes)
+        model, baseline = (self.measure(image, case.truth) for image in (case.prediction, case.bicubic))
+        self.record(*zip(model, baseline, strict=True))

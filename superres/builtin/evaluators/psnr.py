@@ -7,7 +7,8 @@ from typing import ClassVar
 
 import numpy as np
 
-from superres.builtin.evaluators.full_reference import FullReferenceEvaluator, Quantity
+from superres.builtin.evaluators.case_mean import Quantity
+from superres.builtin.evaluators.full_reference import FullReferenceEvaluator
 from superres.image import FloatArray
 
 CAP_DB = 100.0

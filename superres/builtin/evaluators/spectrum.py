@@ -8,9 +8,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from superres.api.evaluator import Case, Picture
-from superres.builtin.evaluators.case_mean import CaseMeanEvaluator
+from superres.builtin.evaluators.case_mean import CaseMeanEvaluator, Quantity
 from superres.builtin.evaluators.fine_optics import FineOpticsOptions, optics_of
-from superres.builtin.evaluators.full_reference import Quantity
 from superres.builtin.evaluators.pictures import COLOURS, draw_curves
 from superres.image import luma
 from superres.optics.spectrum import LEAST_SIDE_PX, radial_spectrum

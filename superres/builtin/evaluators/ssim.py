@@ -7,7 +7,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
-from superres.builtin.evaluators.full_reference import FullReferenceEvaluator, Quantity
+from superres.builtin.evaluators.case_mean import Quantity
+from superres.builtin.evaluators.full_reference import FullReferenceEvaluator
 from superres.image import LUMA_WEIGHTS, FloatArray
 
 WINDOW_PX = 11
