@@ -33,7 +33,7 @@ from superres.stages import train as train_stage
 from superres.stages.evaluate import Evaluation, evaluate, scores_json
 from superres.stages.quality import registration_view
 from superres.stages.records import Registered
-from superres.stages.split import Split, check_scale, choose_split
+from superres.stages.split import Split, check_scale, choose_split, require_fields
 from superres.stages.store import RunFolder, StageFolder, file_hash
 from superres.training.curves import PICTURES
 from superres.training.job import TrainingJob
@@ -128,6 +128,7 @@ class Run:
     @cached_property
     def acquisition(self) -> Acquisition:
         acquisition = acquire_stage.acquire(self.plan.source, self.stage("acquire"), self.events)
+        require_fields(acquisition)
         check_scale(acquisition, self.plan.model.geometry)
         self._split_of(acquisition.specimens)  # ids and counts are checked before hours of registration
         return acquisition

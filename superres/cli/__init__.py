@@ -17,10 +17,12 @@ from superres.cli.registering import register
 from superres.cli.reproduction import reproduce
 from superres.cli.running import check, run
 from superres.cli.simulation import simulate
+from superres.cli.stitching import stitch
 from superres.cli.upscaling import upscale
 
 COMMANDS = (
-    run, check, simulate, register, upscale, evaluate, mtf, resolution, cross_tissue, reproduce, plugins, schema, doctor
+    run, check, simulate, register, stitch, upscale, evaluate, mtf, resolution, cross_tissue, reproduce, plugins,
+    schema, doctor,
 )
 """In the order of `superres --help`."""
 

@@ -37,7 +37,7 @@ def register(
             summary = _registered(_tables(scan, coarse_pixel_size, fine_pixel_size, scale), str(scan), given)
         typer.echo(for_the_command(summary))
     else:
-        typer.echo(_registered(_read(scan), str(scan), given, scan.resolve().parent))
+        typer.echo(_registered(read_pipeline(scan), str(scan), given, scan.resolve().parent))
 
 
 def _registered(tables: dict[str, Any], source: str, overrides: list[str], base: Path | None = None) -> str:
@@ -50,14 +50,14 @@ def _registered(tables: dict[str, Any], source: str, overrides: list[str], base:
         return Pipeline(plan, events=events).run(until="register").registration_summary()
 
 
-def _read(pipeline: Path) -> dict[str, Any]:
+def read_pipeline(pipeline: Path, command: str = "superres register") -> dict[str, Any]:
     """Raises ConfigError for what is neither a pipeline file nor a folder."""
     from superres.config import read_toml
     from superres.errors import ConfigError, Problem
 
     if not pipeline.exists():
         raise ConfigError((Problem(str(pipeline), "no such file or folder", "give a pipeline file (TOML), or a folder "
-                                   "with coarse/<slide>/ and fine/<slide>/"),), source="superres register")
+                                   "with coarse/<slide>/ and fine/<slide>/"),), source=command)
     return read_toml(pipeline)
 
 

@@ -25,10 +25,7 @@ def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
     if folder.finished:
         return source.acquire()
     events.progress(Progress("acquire", 0, 1, f"gathering images from source '{source.name}'"))
-    with blamed(source, "while it acquired"):
-        acquisition = source.acquire()
-        if not isinstance(acquisition, Acquisition):
-            raise TypeError(f"acquire returned a {type(acquisition).__name__}; expected an Acquisition")
+    acquisition = acquired(source)
     events.raise_if_cancelled()
     if acquisition.scans and not acquisition.pairs and _in_memory(acquisition):
         write_scan_folder(acquisition, stored, events)
@@ -39,6 +36,15 @@ def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
         Progress("acquire", 1, 1, f"{tiles} coarse tiles, {fields} fine fields, {len(acquisition.pairs)} pairs")
     )
     return acquisition
+
+
+def acquired(source: Source) -> Acquisition:
+    """What a source gives, kept nowhere.  Raises PluginError where it fails or gives something else."""
+    with blamed(source, "while it acquired"):
+        acquisition = source.acquire()
+        if not isinstance(acquisition, Acquisition):
+            raise TypeError(f"acquire returned a {type(acquisition).__name__}; expected an Acquisition")
+        return acquisition
 
 
 def _in_memory(acquisition: Acquisition) -> bool:

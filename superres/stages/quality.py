@@ -81,7 +81,8 @@ def registration_view(registered: Registered, folder: Path, registrar: str, min_
         pixels = read_image(folder / kept["file"], pixel_size_um=kept["pixel_size_um"]).pixels
         outlines = tuple(_outline(record, kept["pixel_size_um"]) for record in registered.records
                          if record.slide == slide and record.outline_um is not None)
-        notes = {str(name): str(value) for name, value in facts["notes"].items()}
+        notes = {str(name): f"{value:g}" if isinstance(value, float) else str(value)
+                 for name, value in facts["notes"].items()}
         slides.append(SlideView(slide, pixels, kept["pixel_size_um"], outlines, tuple(notes.items())))
     rows = tuple(PairRow(record.name, record.specimen, record.kept, record.residual_um, record.confidence,
                          record.reason, "" if record.kept else record.message, record.true_error_px,

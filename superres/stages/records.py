@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
+from superres.api.registrar import Mosaic
 from superres.api.source import Acquisition, Pair
 from superres.errors import ImageError, StorageError
 from superres.image import Image
@@ -100,6 +101,27 @@ def registration_json(registered: Registered, acquisition: Acquisition) -> dict[
         "simulated": acquisition.simulated,
         "mosaics": registered.mosaics,
         "pairs": [asdict(record) for record in registered.records],
+    }
+
+
+def mosaic_facts(mosaic: Mosaic) -> dict[str, Any]:
+    """What registration.json says of a mosaic."""
+    return {
+        "shape_px": list(mosaic.shape_px),
+        "pixel_size_um": mosaic.pixel_size_um,
+        "notes": dict(mosaic.notes),
+        "flat_field": mosaic.flat_field is not None,
+        "tiles": [
+            {
+                "name": tile.name,
+                "to_mosaic": tile.to_mosaic.to_json(),
+                "linked": tile.linked,
+                "residual_um": tile.residual_um,
+                "gain": tile.gain,
+                "offset": tile.offset,
+            }
+            for tile in mosaic.tiles
+        ],
     }
 
 

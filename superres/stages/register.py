@@ -11,7 +11,7 @@ from typing import Any
 
 from threadpoolctl import threadpool_limits
 
-from superres.api.registrar import Mosaic, Registrar
+from superres.api.registrar import Registrar
 from superres.api.source import Acquisition, Pair
 from superres.errors import ImageError, RegistrationError, StorageError
 from superres.events import Events, Progress
@@ -22,7 +22,15 @@ from superres.stages.ahead import in_order, usable_workers
 from superres.stages.assembling import assemble
 from superres.stages.placing import Placing, rejected
 from superres.stages.quality import write_overview
-from superres.stages.records import RECORDS, PairRecord, Registered, load, registration_json, write_pair
+from superres.stages.records import (
+    RECORDS,
+    PairRecord,
+    Registered,
+    load,
+    mosaic_facts,
+    registration_json,
+    write_pair,
+)
 from superres.stages.store import StageFolder
 
 __all__ = ["RECORDS", "PairRecord", "Registered", "load", "register", "registration_json"]
@@ -73,7 +81,7 @@ def register(
                 continue
             if "warning" in mosaic.notes:
                 events.note("register", f"slide '{scan.slide}': {mosaic.notes['warning']}")
-            mosaics[scan.slide] = _mosaic_facts(mosaic) | {"overview": write_overview(folder, scan.slide, mosaic)}
+            mosaics[scan.slide] = mosaic_facts(mosaic) | {"overview": write_overview(folder, scan.slide, mosaic)}
             placing = Placing(scan, mosaic, registrar, scale, min_confidence, acquisition.truth)
             with closing(in_order(placing.place, scan.fields, at_once)) as placed:
                 for pair, record in placed:
@@ -119,24 +127,6 @@ def _ready(pair: Pair) -> PairRecord:
         camera_dtype=str(pair.coarse.pixels.dtype),
         camera_white_level=pair.coarse.white_level,
     )
-
-
-def _mosaic_facts(mosaic: Mosaic) -> dict[str, Any]:
-    return {
-        "shape_px": list(mosaic.shape_px),
-        "pixel_size_um": mosaic.pixel_size_um,
-        "notes": dict(mosaic.notes),
-        "flat_field": mosaic.flat_field is not None,
-        "tiles": [
-            {
-                "name": tile.name,
-                "to_mosaic": tile.to_mosaic.to_json(),
-                "linked": tile.linked,
-                "residual_um": tile.residual_um,
-            }
-            for tile in mosaic.tiles
-        ],
-    }
 
 
 def _exchanged(acquisition: Acquisition) -> RegistrationError | None:

@@ -61,6 +61,15 @@ def choose_split(specimens: Sequence[str], section: SplitSection, seed: int, *, 
     return Split(training, chosen["validation"], chosen["test"])
 
 
+def require_fields(acquisition: Acquisition) -> None:
+    """Raises SourceError where there is nothing fine to register or to learn from."""
+    if not acquisition.pairs and not any(scan.fields for scan in acquisition.scans):
+        raise SourceError(
+            f"{len(acquisition.scans)} scans and not one fine field: there is nothing to register",
+            hint="set source.options.fine to the pattern of the fine fields; to stitch tiles alone: superres stitch",
+        )
+
+
 def check_scale(acquisition: Acquisition, geometry: Geometry) -> None:
     """Raises SourceError where the pixel sizes of the images and the model's L do not belong together."""
     scale = float(geometry.scale)

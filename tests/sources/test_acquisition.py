@@ -356,7 +356,7 @@ def test_unknown_pixel_size_and_unreadable_tiles(folder, rng):
     ({"specimen_from": "(mouse)"}, r"has no group 'specimen'; expected one such as \(\?P<specimen>"),
     ({"positions": "grid"}, "needs grid_pattern"), ({"positions": "csv"}, "needs positions_csv"),
     ({"positions": "none", "positions_csv": "p.csv"}, "positions_csv is set, but positions = 'none'"),
-    ({"fine": []}, "needs fine_pixel_size_um"), ({"coarse": "${UNSET_FOLDER}/*"}, "'UNSET_FOLDER' is not set"),
+    ({"coarse": "${UNSET_FOLDER}/*"}, "'UNSET_FOLDER' is not set"),
     ({"overlap": 1.5}, "less than 0.9"), ({"coarse_pixel_size_um": 0}, "greater than 0"),
     ({"tiles": "x"}, "not permitted"),
 ])

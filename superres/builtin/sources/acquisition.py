@@ -102,8 +102,6 @@ class AcquisitionSource(Source):
                 raise ValueError(f"positions_csv is set, but positions = '{self.positions}'")
             if self.grid_pattern is not None:
                 named_group(self.grid_pattern, ("row", "column"))
-            if not self.fine and self.fine_pixel_size_um is None:
-                raise ValueError("fine = [] needs fine_pixel_size_um")
             return self
 
     def acquire(self) -> Acquisition:
@@ -121,7 +119,10 @@ class AcquisitionSource(Source):
         description = read_description(folder)
         coarse_headers, fine_headers = readable_headers(coarse, folder), readable_headers(fine, folder)
         coarse_um, coarse_origin = common_pixel_size_um(coarse_headers, options.coarse_pixel_size_um, "coarse", folder)
-        fine_um, fine_origin = common_pixel_size_um(fine_headers, options.fine_pixel_size_um, "fine", folder)
+        if fine or options.fine_pixel_size_um is not None:
+            fine_um, fine_origin = common_pixel_size_um(fine_headers, options.fine_pixel_size_um, "fine", folder)
+        else:
+            fine_um, fine_origin = coarse_um, "that of the tiles: there are no fine fields"
         check_finer(coarse_um, fine_um)
         check_not_exchanged(coarse_headers, fine_headers)
         slides = self._by_slide(coarse, fine)
@@ -170,7 +171,8 @@ class AcquisitionSource(Source):
     def _find(self) -> tuple[tuple[Path, ...], tuple[Path, ...]]:
         options = self.options
         coarse = find_images(options.folder, options.coarse, "coarse tiles", "coarse")
-        fine = find_images(options.folder, options.fine, "fine fields", "fine")
+        fine = find_images(options.folder, options.fine, "fine fields", "fine",
+                           "; to stitch the tiles alone: superres stitch")
         both = [path for path in coarse if path in set(fine)]
         if both:
             raise SourceError(f"{relative(both[0], options.folder)} matches both source.options.coarse and fine "

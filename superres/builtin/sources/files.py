@@ -19,11 +19,12 @@ from superres.scan_folder import file_stem
 FILE_COLUMNS = ("file", "filename", "file name", "name", "image")
 
 
-def find_images(folder: Path, patterns: Sequence[str], what: str, option: str) -> tuple[Path, ...]:
+def find_images(folder: Path, patterns: Sequence[str], what: str, option: str, hint: str = "") -> tuple[Path, ...]:
     """Image files that match any of the patterns, each once, sorted as people count (tile2 before tile10).
 
     Patterns are relative to folder; `**` crosses folders.  Hidden files and those without the suffix of an image are
-    left out.  Raises SourceError, with the pattern, where it was searched and what is there, if nothing matches.
+    left out.  hint: what else helps where there are none.  Raises SourceError, with the pattern, where it was searched
+    and what is there, if nothing matches.
     """
     found: set[Path] = set()
     for pattern in patterns:
@@ -32,7 +33,7 @@ def find_images(folder: Path, patterns: Sequence[str], what: str, option: str) -
     if patterns and not found:
         raise SourceError(f"no {what} match {option} = {' or '.join(map(repr, patterns))} in '{folder}' "
                           f"({_content(folder)})", hint=f"set source.options.folder and "
-                          f"source.options.{option}; image files end in {', '.join(IMAGE_SUFFIXES)}")
+                          f"source.options.{option}; image files end in {', '.join(IMAGE_SUFFIXES)}{hint}")
     return tuple(sorted(found, key=lambda path: natural_key(str(path))))
 
 

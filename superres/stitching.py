@@ -1,0 +1,149 @@
+"""Scans stitched for their own sake: the mosaic as an image, the places of its tiles as a table, and a page to judge
+them by.  No fine fields are needed."""
+
+from __future__ import annotations
+
+import csv
+import io
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from threadpoolctl import threadpool_limits
+
+from superres.api.registrar import Mosaic, Registrar
+from superres.api.source import Acquisition, Scan
+from superres.errors import RegistrationError
+from superres.events import Events, Progress
+from superres.image import Array, Image, from_unit
+from superres.io.atomic import write_json, write_text
+from superres.io.images import write_image_bands
+from superres.report.builder import build_registration_page
+from superres.report.data import RegistrationPage
+from superres.stages.assembling import assemble
+from superres.stages.quality import registration_view, write_overview
+from superres.stages.records import Registered, mosaic_facts, registration_json
+from superres.stages.store import StageFolder, safe_name
+
+POSITIONS_FILE, FACTS_FILE, PAGE_FILE, MOSAICS = "positions.csv", "stitching.json", "stitching.html", "mosaics"
+COLUMNS = ("file", "slide", "y_um", "x_um", "y_px", "x_px", "measured", "residual_um", "gain", "offset")
+BAND_BYTES = 64 * 1024 * 1024
+"""Of float pixels that are blended at once; a tile is read anew for every band that it touches."""
+
+
+@dataclass(frozen=True, eq=False)
+class Stitched:
+    """folder: where everything lies.  mosaics: slide → image, where they were asked for.  notes: slide → what stitching
+    found.  failed: slide → why it could not be stitched."""
+
+    folder: Path
+    mosaics: Mapping[str, Path]
+    notes: Mapping[str, Mapping[str, float | str]]
+    failed: Mapping[str, RegistrationError]
+
+    def summary(self) -> str:
+        lines = []
+        for slide, notes in self.notes.items():
+            lines.append(f"{slide}: {notes['tiles']:.0f} tiles; " + "; ".join(
+                f"{name} {notes[name]}" for name in ("edge residual (px, RMS)", "placed by nominal position only")
+                if name in notes))
+        lines += [f"{slide} was not stitched ({error.reason}): {error.message}" for slide, error in self.failed.items()]
+        lines += [f"mosaic: {path}" for path in self.mosaics.values()]
+        return "\n".join([*lines, f"positions: {self.folder / POSITIONS_FILE}", f"page: {self.folder / PAGE_FILE}"])
+
+
+def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, events: Events | None = None, *,
+                 with_mosaics: bool = True) -> Stitched:
+    """Stitch every scan of an acquisition, whatever fine fields it has.
+
+    Writes positions.csv (COLUMNS; solved places of the tiles' outer corners, in µm and px of the mosaic), which source
+    acquisition reads as positions; mosaics/SLIDE.tif with the camera's dtype and white level, evened out;
+    stitching.json and stitching.html.  Memory is bounded by a band of the mosaic.
+    A scan that cannot be stitched leaves the others.  Raises RegistrationError, of the first, where none can be;
+    StorageError; Cancelled between tiles.
+    """
+    events = events if events is not None else Events()
+    total = len(acquisition.scans)
+    stitched: dict[str, Mosaic] = {}
+    failed: dict[str, RegistrationError] = {}
+    facts: dict[str, dict[str, Any]] = {}
+    images: dict[str, Path] = {}
+    rows: list[tuple[object, ...]] = []
+    with TemporaryDirectory() as pictures, threadpool_limits(1, user_api="blas"):
+        for done, scan in enumerate(acquisition.scans):
+            events.raise_if_cancelled()
+            events.progress(Progress("stitch", done, total, f"{len(scan.tiles)} tiles of '{scan.slide}'"))
+            try:
+                mosaic = assemble(registrar, scan)
+            except RegistrationError as error:
+                failed[scan.slide] = error
+                events.note("stitch", f"slide '{scan.slide}': {error.message}")
+                continue
+            if "warning" in mosaic.notes:
+                events.note("stitch", f"slide '{scan.slide}': {mosaic.notes['warning']}")
+            stitched[scan.slide] = mosaic
+            facts[scan.slide] = mosaic_facts(mosaic) | {
+                "overview": write_overview(StageFolder(Path(pictures)), scan.slide, mosaic)}
+            rows += _rows(scan, mosaic)
+            if with_mosaics:
+                images[scan.slide] = folder / MOSAICS / f"{safe_name(scan.slide)}.tif"
+                _write_mosaic(images[scan.slide], mosaic, events)
+        if not stitched:
+            raise next(iter(failed.values()))
+        _write_table(folder / POSITIONS_FILE, rows)
+        found = Registered((), (), facts)
+        write_json(folder / FACTS_FILE, registration_json(found, acquisition))
+        build_registration_page(RegistrationPage(
+            folder.resolve().name, acquisition.coarse_pixel_size_um, acquisition.fine_pixel_size_um,
+            registration_view(found, Path(pictures), registrar.name, 0.0),
+            datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"), acquisition.simulated), folder / PAGE_FILE)
+    events.progress(Progress("stitch", total, total, f"{len(stitched)} of {total} slides"))
+    return Stitched(folder, images, {slide: mosaic.notes for slide, mosaic in stitched.items()}, failed)
+
+
+def _rows(scan: Scan, mosaic: Mosaic) -> Iterator[tuple[object, ...]]:
+    for tile in mosaic.tiles:
+        y_um, x_um = (float(value) for value in tile.to_mosaic.matrix[:2, 2])
+        pixel = mosaic.pixel_size_um
+        residual = "" if tile.residual_um is None else f"{tile.residual_um:.5f}"
+        yield (tile.name, scan.slide, f"{y_um:.5f}", f"{x_um:.5f}", f"{y_um / pixel:.4f}", f"{x_um / pixel:.4f}",
+               "yes" if tile.linked else "no", residual, f"{tile.gain:.6f}", f"{tile.offset:.6f}")
+
+
+def _write_table(path: Path, rows: list[tuple[object, ...]]) -> None:
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(COLUMNS)
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
+
+
+def _write_mosaic(path: Path, mosaic: Mosaic, events: Events) -> None:
+    """The whole mosaic, as the camera stores its images; black where no tile lies."""
+    camera = mosaic.tiles[0].image.read()
+    height, width = mosaic.shape_px
+    channels = camera.channels
+    rows = max(16, min(mosaic.tile_shape_px[0], BAND_BYTES // (4 * width * channels)))
+    total = math.ceil(height / rows)
+
+    def bands() -> Iterator[Array]:
+        for number in range(total):
+            events.raise_if_cancelled()
+            top = number * rows
+            yield _stored(mosaic.read(top, 0, min(rows, height - top), width), camera)
+
+    shape = (height, width) if channels == 1 else (height, width, channels)
+    write_image_bands(path, shape, camera.pixels.dtype, bands(), mosaic.pixel_size_um, camera.white_level,
+                      camera.icc_profile)
+
+
+def _stored(band: Image, camera: Image) -> Array:
+    """The band in the camera's dtype, and channels where no tile of another number of channels lies."""
+    unit = band.unit()
+    if unit.ndim < camera.pixels.ndim:
+        unit = unit[:, :, None].repeat(camera.channels, axis=2)
+    return from_unit(unit, camera.pixels.dtype, camera.white)

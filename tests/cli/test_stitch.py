@@ -1,0 +1,117 @@
+"""`superres stitch`: tiles alone become a mosaic, a table of places and a page."""
+
+from __future__ import annotations
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+from typer.testing import CliRunner
+
+from superres.builtin.sources.acquisition import AcquisitionSource
+from superres.cli import app
+from superres.io.images import read_image, write_image
+from tests.registration.specimens import COARSE_UM, Slide, layout_rmse_px, speckle
+
+
+@pytest.fixture(scope="module")
+def tiles(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, np.ndarray]:
+    """A folder of 2 × 3 tiles and nothing else, and their true places in px."""
+    folder = tmp_path_factory.mktemp("stitch") / "tiles"
+    taken, true = Slide(speckle(3, 1000)).scan(2, 3, 128, 0.15, jitter_px=3, noise=0.01)
+    for tile in taken:
+        write_image(folder / f"{tile.name}.tif", tile.image.read())
+    return folder, true
+
+
+def stitch(*arguments: object) -> tuple[int, str]:
+    done = CliRunner().invoke(app, ["stitch", *map(str, arguments)])
+    return done.exit_code, done.output
+
+
+def places(path: Path) -> tuple[list[str], np.ndarray]:
+    with open(path, newline="", encoding="utf-8") as stream:
+        rows = list(csv.DictReader(stream))
+    return [row["file"] for row in rows], np.array([(float(row["y_px"]), float(row["x_px"])) for row in rows])
+
+
+def test_a_folder_of_tiles_is_all_it_needs(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    """Places against the truth; the written mosaic shows each tile where the table puts it."""
+    folder, true = tiles
+    status, said = stitch(folder, "--out", tmp_path)
+    assert status == 0, said
+    assert str(tmp_path / "positions.csv") in said and "tiles: 6 tiles" in said
+    names, found = places(tmp_path / "positions.csv")
+    assert names == ["r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2"]
+    assert layout_rmse_px(found, true) <= 0.05
+    mosaic = read_image(tmp_path / "mosaics/tiles.tif")
+    assert mosaic.pixel_size_um == pytest.approx(COARSE_UM) and mosaic.pixels.dtype == np.uint8
+    assert mosaic.pixels.shape == (*np.ceil(found.max(axis=0) + 128 - 1e-4).astype(int), 3)
+    for name, (y, x) in zip(names, found, strict=True):
+        raw = read_image(folder / f"{name}.tif").grey()[32:96, 32:96]
+        top, left = round(y) + 32, round(x) + 32
+        shown = mosaic.grey()[top:top + 64, left:left + 64]
+        assert np.corrcoef(raw.ravel(), shown.ravel())[0, 1] > 0.9
+    page = (tmp_path / "stitching.html").read_text()
+    assert "superres stitching" in page and "there were no fine fields to find" in page
+    assert "Rejected" not in page and "0 fields" not in page and "edge residual" in page
+    assert len(json.loads((tmp_path / "stitching.json").read_text())["mosaics"]["tiles"]["tiles"]) == 6
+
+
+def test_its_table_is_read_as_positions(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    folder, true = tiles
+    assert stitch(folder, "--out", tmp_path, "--no-mosaic")[0] == 0
+    assert not (tmp_path / "mosaics").exists()
+    source = AcquisitionSource(folder=folder, coarse="*", fine=[], slide_from="one",
+                               positions_csv=tmp_path / "positions.csv")
+    read = np.array([tile.position_um for tile in source.acquire().scans[0].tiles])
+    assert layout_rmse_px(read / COARSE_UM, true) <= 0.05
+
+
+@pytest.mark.parametrize("layout", ["coarse/s1", "coarse", "s1"])
+def test_tiles_lie_where_people_put_them(tiles: tuple[Path, np.ndarray], tmp_path: Path, layout: str) -> None:
+    """As for register, all in coarse/, or a folder a slide."""
+    scan = tmp_path / "scan"
+    shutil.copytree(tiles[0], scan / layout)
+    status, said = stitch(scan, "--out", tmp_path / "out", "--no-mosaic")
+    assert status == 0, said
+    assert ("scan" if layout == "coarse" else "s1") + ": 6 tiles" in said
+
+
+def test_a_pipeline_file_needs_no_fine_field_either(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    pipeline = tmp_path / "pipeline.toml"
+    pipeline.write_text(f"""
+        run.output = "{tmp_path / 'run'}"
+        source = {{ plugin = "acquisition", options = {{ folder = "{tiles[0]}", coarse = "*", slide_from = "one" }} }}
+        model.plugin = "bicubic"
+    """)
+    status, said = stitch(pipeline, "--out", tmp_path / "out", "--no-mosaic")
+    assert status == 0, said
+    for options in ((), ("--set", "source.options.fine=[]")):
+        done = CliRunner().invoke(app, ["register", str(pipeline), *options])
+        assert done.exit_code == 2 and "superres stitch" in done.output, done.output
+
+
+def test_one_slide_that_falls_apart_leaves_the_others(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    """Everything of the good slide is written, and the status says that not all went well."""
+    scan = tmp_path / "scan"
+    shutil.copytree(tiles[0], scan / "good")
+    rng = np.random.default_rng(0)
+    for number in range(2):
+        image = read_image(tiles[0] / f"r0c{number}.tif")
+        noise = rng.normal(200, 1, image.pixels.shape).clip(0, 255).astype(np.uint8)
+        (scan / "empty").mkdir(exist_ok=True)
+        write_image(scan / "empty" / f"t{number}.tif", image.with_pixels(noise))
+    status, said = stitch(scan, "--out", tmp_path / "out")
+    assert status == 2 and "empty was not stitched (blank)" in said
+    assert (tmp_path / "out/mosaics/good.tif").exists() and places(tmp_path / "out/positions.csv")[0][0] == "r0c0"
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    status, said = stitch(tmp_path / "nowhere")
+    assert status == 2 and "no such file or folder" in said and "superres stitch" in said
+    status, said = stitch(tmp_path)
+    assert status == 2 and "no coarse tiles match" in said
