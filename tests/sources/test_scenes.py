@@ -48,6 +48,8 @@ def test_specimens_and_binning_come_from_the_table_or_from_patterns(folder: Path
     table = folder / "table.csv"
     scenes = find_scenes(rules(folder, specimen_csv=table, bin2="from-csv", exclude=["skin*"]))
     assert [(scene.specimen, scene.bin2) for scene in scenes] == [("liver", False), ("liver", True), ("lung", False)]
+    (folder / "sheet.csv").write_text("# a spreadsheet's\n" + table.read_text().replace(",", ";"))
+    assert scenes == find_scenes(rules(folder, specimen_csv=folder / "sheet.csv", bin2="from-csv", exclude=["skin*"]))
     scenes = find_scenes(rules(folder, specimen_csv=table, specimens={"lung_*": "mouse-3"}, bin2=["skin_1.png"]))
     assert [(scene.specimen, scene.bin2) for scene in scenes] == [
         ("liver", False), ("liver", False), ("mouse-3", False), ("skin", True)]
@@ -56,8 +58,10 @@ def test_specimens_and_binning_come_from_the_table_or_from_patterns(folder: Path
 @pytest.mark.parametrize(("changes", "message", "hint"), [
     ({"patterns": ["{folder}/*.tif"]}, r"no image file matches '.*\*\.tif'", "check the folder"),
     ({"exclude": ["*"]}, "no scenes are left", "exclude"),
-    ({"specimen_csv": "{folder}/absent.csv"}, r"cannot read specimen_csv '.*absent\.csv': No such file", "the path"),
-    ({"specimen_csv": "{folder}/poor.csv"}, "has no column specimen; it has file, sort", "needs the columns"),
+    ({"specimen_csv": "{folder}/absent.csv"}, r"no such file: '.*absent\.csv'", "the path"),
+    ({"specimen_csv": "{folder}/poor.csv"}, "has the columns file, sort; expected", "needs the columns"),
+    ({"specimen_csv": "{folder}/twice.csv"}, "line 3: 'liver_a.png' is listed before with another", "remove one"),
+    ({"specimen_csv": "{folder}/word.csv"}, "line 2: bin2_before_use is 'ja'", "yes, true, 1, no, false, 0"),
     ({"specimen_csv": "{folder}/short.csv"}, "scene 'liver_b.png' is not listed", "add a row"),
     ({"bin2": "from-csv"}, "bin2 = \"from-csv\", but no specimen_csv is given", "bin2_before_use"),
     ({"bin2": "from-csv", "specimen_csv": "{folder}/short.csv"}, "has no column bin2_before_use", "bin2_before_use"),
@@ -67,6 +71,8 @@ def test_specimens_and_binning_come_from_the_table_or_from_patterns(folder: Path
 def test_mistakes_are_named_with_a_way_out(folder: Path, changes: dict[str, object], message: str, hint: str) -> None:
     (folder / "poor.csv").write_text("file,sort\nliver_a.png,liver\n")
     (folder / "short.csv").write_text("file,specimen\nliver_a.png,liver\n")
+    (folder / "twice.csv").write_text("file,specimen\nliver_a.png,liver\nx/liver_a.png,lung\n")
+    (folder / "word.csv").write_text("file,specimen,bin2_before_use\nliver_a.png,liver,ja\n")
     filled = {key: ([each.format(folder=folder) for each in value] if isinstance(value, list) else
                     Path(value.format(folder=folder)) if key == "specimen_csv" else value)  # type: ignore[attr-defined]
               for key, value in changes.items()}

@@ -3,14 +3,13 @@ superres."""
 
 from __future__ import annotations
 
-import csv
 import difflib
 import glob
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from pathlib import Path
+from pathlib import Path, PureWindowsPath
 from typing import Literal
 
 import numpy as np
@@ -18,13 +17,14 @@ import numpy as np
 from superres.errors import SourceError
 from superres.image import Array, FloatArray, luma
 from superres.io.images import IMAGE_SUFFIXES, read_image
+from superres.io.table import read_table
 
 BUILTIN = "builtin:"
 _BUILTIN_NAMES = ("builtin:ihc", "builtin:tissue", "builtin:usaf")
 _SINGLE = {"builtin:ihc": "ihc", "builtin:usaf": "usaf"}
 _TISSUE = re.compile(r"builtin:tissue(?::([1-9][0-9]{0,3}))?")
 _USAF = 1951
-_YES = ("yes", "true", "1")
+_YES, _NO = ("yes", "true", "1"), ("", "no", "false", "0")
 
 
 @dataclass(frozen=True)
@@ -205,24 +205,23 @@ class _SpecimenTable:
 
     @classmethod
     def read(cls, path: Path) -> _SpecimenTable:
-        try:
-            with open(path, newline="", encoding="utf-8-sig") as stream:
-                reader = csv.DictReader(stream)
-                columns = reader.fieldnames or []
-                missing = [name for name in ("file", "specimen") if name not in columns]
-                if missing:
-                    raise SourceError(
-                        f"'{path}' has no column {' and no column '.join(missing)}; it has {', '.join(columns)}",
-                        hint="specimen_csv needs the columns file and specimen (and may have bin2_before_use)")
-                rows = {Path(row["file"]).name: ((row["specimen"] or "").strip(),
-                                                 (row.get("bin2_before_use") or "").strip().lower() in _YES)
-                        for row in reader if row["file"]}
-        except OSError as error:
-            raise SourceError(f"cannot read specimen_csv '{path}': {error.strerror or error}",
-                              hint="check the path; it is relative to the pipeline file") from error
-        except UnicodeDecodeError as error:
-            raise SourceError(f"'{path}' is not a UTF-8 text file", hint="save it as CSV (UTF-8)") from error
-        return cls(path, rows, "bin2_before_use" in columns)
+        table = read_table(path)
+        if not table.has("file", "specimen"):
+            raise SourceError(f"'{path}' has the columns {', '.join(table.columns)}; expected file and specimen",
+                              hint="specimen_csv needs the columns file and specimen (and may have bin2_before_use)")
+        tells_bin2 = table.has("bin2_before_use")
+        rows: dict[str, tuple[str, bool]] = {}
+        for row in table.rows:
+            name = PureWindowsPath(row.cells["file"]).name  # which takes either slash
+            answer = row.cells["bin2_before_use"].lower() if tells_bin2 else ""
+            if answer not in (*_YES, *_NO):
+                raise SourceError(f"'{path.name}', line {row.line}: bin2_before_use is '{answer}'",
+                                  hint=f"write one of {', '.join((*_YES, *_NO[1:]))}, or leave it empty for no")
+            found = row.cells["specimen"], answer in _YES
+            if name and rows.setdefault(name, found) != found:
+                raise SourceError(f"'{path.name}', line {row.line}: '{name}' is listed before with another specimen or "
+                                  "binning", hint="remove one of them, or rename one of two files of one name")
+        return cls(path, rows, tells_bin2)
 
     def row(self, path: Path) -> tuple[str, bool]:
         found = self.rows.get(path.name)
