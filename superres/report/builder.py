@@ -13,8 +13,7 @@ from superres.report import encoding, figures
 from superres.report.data import FieldView, RegistrationPage, ReportData
 from superres.report.limits import count, describe, finest_period_um, is_worse, limits, output_name
 from superres.report.registration import arrow_stretch, arrows_px, longest_arrow_um, registration_facts
-
-TEMPLATES = Path(__file__).parent / "templates"
+from superres.report.templating import asset, environment
 
 
 def build_report(data: ReportData, path: Path) -> None:
@@ -29,7 +28,8 @@ def build_report(data: ReportData, path: Path) -> None:
 def build_registration_page(page: RegistrationPage, path: Path) -> None:
     """Write the page of a registration; as `build_report`."""
     write_text(path, _environment().get_template("registration.html").render(
-        page=page, style=_style(), registration=registration_facts(page.registration, page.coarse_pixel_size_um)))
+        page=page, style=asset("report.css"),
+        registration=registration_facts(page.registration, page.coarse_pixel_size_um)))
 
 
 def render(data: ReportData) -> str:
@@ -37,25 +37,19 @@ def render(data: ReportData) -> str:
     return _environment().get_template("report.html").render(
         data=data, output=output_name(data), statements=limits(data), headline=headline(data), metrics=_metrics(data),
         layer_names={"input": "input", "bicubic": "bicubic", "output": output_name(data), "truth": "truth"},
-        starts=_slider_start, style=_style(),
-        script=Markup((TEMPLATES / "report.js").read_text(encoding="utf-8")),
+        starts=_slider_start, style=asset("report.css"), script=asset("report.js"),
         curves=Markup(figures.loss_curves(data.training)) if data.training else None,
         registration=registration_facts(data.registration, data.coarse_pixel_size_um) if data.registration else None)
 
 
 def _environment() -> jinja2.Environment:
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
-                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(number=number, change=change, duration=duration, photograph=encoding.photograph_uri,
-                               picture=encoding.picture_uri, grey=encoding.grey_uri)
-    environment.globals.update(is_worse=is_worse, count=count, scale_bar_um=figures.scale_bar_um, describe=describe,
-                               finest_period_um=finest_period_um, arrow_stretch=arrow_stretch, arrows_px=arrows_px,
-                               longest_arrow_um=longest_arrow_um)
-    return environment
-
-
-def _style() -> Markup:
-    return Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
+    made = environment()
+    made.filters.update(number=number, change=change, duration=duration, photograph=encoding.photograph_uri,
+                        grey=encoding.grey_uri)
+    made.globals.update(is_worse=is_worse, count=count, scale_bar_um=figures.scale_bar_um, describe=describe,
+                        finest_period_um=finest_period_um, arrow_stretch=arrow_stretch, arrows_px=arrows_px,
+                        longest_arrow_um=longest_arrow_um)
+    return made
 
 
 def headline(data: ReportData) -> str:

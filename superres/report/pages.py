@@ -6,13 +6,11 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import jinja2
 from markupsafe import Markup
 
 from superres.api.evaluator import Picture
 from superres.io.atomic import write_text
-from superres.report import encoding
-from superres.report.builder import TEMPLATES
+from superres.report.templating import asset, environment
 
 
 @dataclass(frozen=True)
@@ -72,8 +70,6 @@ def write_page(page: Page, path: Path) -> None:
 
 def render_page(page: Page) -> str:
     """HTML text; all strings are escaped, only the package's own SVG and CSS are not."""
-    environment = jinja2.Environment(loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, trim_blocks=True,
-                                     lstrip_blocks=True, undefined=jinja2.StrictUndefined)
-    environment.filters.update(picture=encoding.picture_uri, drawn=Markup)
-    style = Markup((TEMPLATES / "report.css").read_text(encoding="utf-8"))
-    return environment.get_template("page.html").render(page=page, style=style)
+    made = environment()
+    made.filters.update(drawn=Markup)
+    return made.get_template("page.html").render(page=page, style=asset("report.css"))
