@@ -93,7 +93,9 @@ class TrainSection(Section):
     patch_px: int = Field(60, ge=8, le=1024, description="side of a training patch in coarse pixels (paper: 60)")
     batch_size: int = Field(64, ge=1, le=4096, description="patches in a step (paper: 64)")
     steps: PositiveInt | None = Field(None, description="number of optimiser steps; or give epochs")
-    epochs: PositiveInt | None = Field(None, description="number of passes over the patches; or give steps")
+    epochs: PositiveInt | None = Field(
+        None, description="number of passes over the patches; or give steps; without either 630 (paper)"
+    )
     learning_rate: float = Field(
         1e-4, gt=0.0, le=1.0, description="Adam's learning rate, the peak for one-cycle (paper: 1e-4)"
     )
@@ -121,8 +123,8 @@ class TrainSection(Section):
         "float16 needs a GPU; bfloat16 also runs on a CPU, faster only where the processor has it"
     )
     convolutions: Literal["auto", "torch"] = Field(
-        "auto", description="on a CPU, auto takes the compiled module's convolutions, twice as fast as torch's, where "
-        "they were built and the processor has AVX2; results differ by rounding"
+        "auto", description="on a CPU, auto takes the compiled module's convolutions, with which a step takes two "
+        "thirds of the time, where they were built and the processor has AVX2; results differ by rounding"
     )
     compile: bool = Field(
         False, description="let torch.compile fuse the network's operations: a minute at the start, needs a C++ "
@@ -136,7 +138,8 @@ class TrainSection(Section):
     patch_stride_px: int | None = Field(
         None,
         ge=2,
-        description="distance of patches in coarse pixels, a multiple of L's denominator; default half a patch",
+        description="distance of patches in coarse pixels; like patch_px a multiple of what the model asks for, 2 at "
+        "L = 5/2; default half a patch",
     )
     odd_sides: float = Field(
         0.5, ge=0.0, le=1.0, description="share of steps whose patches lose their last row, and of those whose patches "

@@ -1,5 +1,6 @@
 """docs/training.md says what is so: its tables are the studies', its keys the configuration's, its snippets pass."""
 
+import json
 import re
 import subprocess
 import sys
@@ -28,6 +29,17 @@ def test_every_key_of_train_is_in_the_table_with_its_default():
                          ("augment", "`none`"), ("convolutions", "`auto`"), ("odd_sides", "0.5")):
         assert any(f"`{key}`" in row.split("|")[1] and default in row.split("|")[2] for row in rows), key
         assert str(TrainSection.model_fields[key].default) in (default.strip("`"), "0.0001")
+
+
+def test_what_a_step_takes_is_what_was_recorded():
+    runs = [json.loads(path.read_text()) for path in sorted((ROOT / "benchmarks" / "history").glob("*-training.json"))]
+    facts = [run["benchmarks"][0]["extra_info"] for run in runs]
+    least, most = (choose(each[key] for each in facts for key in ("ratio", "processor_time_ratio") if key in each)
+                   for choose in (min, max))
+    assert f"takes {least:.2f} to {most:.2f} of the time of a plain" in PAGE
+    two, one = facts[:2]
+    assert f"{1 / two['ratio']:.2f} times with two threads, {1 / one['ratio']:.2f} times with one (" \
+           f"{1 / one['processor_time_ratio']:.2f} by" in PAGE
 
 
 def test_the_snippet_of_fine_tuning_passes():
