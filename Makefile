@@ -5,16 +5,18 @@
 # make weights   train the weights that come with superres anew (half an hour of two cores)
 # make weights-scores   score them on slides that training never saw, and compare with their model card
 #
-# PYTHON=python3.12 picks the interpreter of a new environment, VENV=path its place, PYTEST_ARGS="-k engine" what runs.
+# PYTHON=python3.12 picks the interpreter of a new environment, VENV=path its place, PYTEST_ARGS="-k engine" what runs;
+# QUIET= lets pip say what it does.
 
 PYTHON ?= $(shell command -v python3.11 || command -v python3)
 VENV ?= .venv
 WORKERS ?= 2
 PYTEST_ARGS ?=
+QUIET ?= -qq
 SUPERRES_DATA ?= $(abspath ../shared/data)
 
 BIN := $(VENV)/bin
-PIP := $(BIN)/python -m pip --disable-pip-version-check -qq
+PIP := $(BIN)/python -m pip --disable-pip-version-check $(QUIET)
 INSTALLED := $(VENV)/.superres-installed
 PLUGINS := $(patsubst plugins/%/pyproject.toml,%,$(wildcard plugins/*/pyproject.toml))
 PLUGINS_INSTALLED := $(PLUGINS:%=$(VENV)/.%-installed)
@@ -66,7 +68,8 @@ $(BIN)/python:
 $(INSTALLED): $(BUILD_INPUTS) | $(BIN)/python
 	@echo "== installing the build tools into $(VENV)"
 	@$(PIP) install -c constraints.txt setuptools "scikit-build-core[setuptools]" pybind11 cmake ninja
-	@echo "== installing superres with its dependencies (the first time: several hundred MB, PyTorch most of all)"
+	@echo "== installing superres with its dependencies (the first time: several hundred MB, PyTorch most of all;"
+	@echo "   pip is silent meanwhile, make install QUIET= shows what it does)"
 	@$(PIP) install -c constraints.txt --no-build-isolation -e ".[test,dev,track]"
 	@$(BIN)/python -c "from superres import native; print('== native module:', native.build_info() or native.reason_unavailable())"
 	@touch $@
