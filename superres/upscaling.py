@@ -74,7 +74,8 @@ def upscale_file(
     source: any image that superres reads.  target: .tif (written band by band: memory stays bounded) or .png (held
     whole).  Without any pixel size the one that the weights were trained on is assumed, and a note says so.  The output
     has the input's dtype, white level and colour profile, and its corrected pixel size; it appears whole or not at all.
-    What about the input does not fit the weights is a note each, or with checks.strict an error.
+    What about the input does not fit the weights is a note each, or with checks.strict an error; an output folder that
+    is made is a note too.
     Raises ImageError, StorageError, EngineError or Cancelled.
     """
     events = events if events is not None else Events()
@@ -87,6 +88,10 @@ def upscale_file(
         require_fit(findings, source.name)
     for finding in findings:
         events.note("upscale", f"'{source.name}' may not fit these weights: {finding.text}")
+    outputs = [path for path in (target, checks.consistency_map, checks.drift_report) if path is not None]
+    for folder in dict.fromkeys(path.parent for path in outputs):
+        if not folder.exists():
+            events.note("upscale", f"folder '{folder}' is new")
     _write(engine, image, target, passes, events)
     if checks.consistency_map is not None:
         result = measure_consistency(image, read_image(target), engine.weights)

@@ -137,17 +137,18 @@ def test_upscale_writes_an_image_of_the_same_kind(superres, tmp_path, weights_fi
     assert result.shape_px == (75, 103) and result.pixel_size_um == pytest.approx(0.074)
     assert result.icc_profile == b"\0" * 128
     assert tifffile.imread(tmp_path / "out.tif").shape == (75, 103, 3)
-    assert "torch" in outcome.err and "rivenson2017" in outcome.err
+    assert "torch" in outcome.err and "rivenson2017" in outcome.err and "is new" not in outcome.err
 
 
 def test_upscale_of_a_single_channel_png_without_pixel_size(superres, tmp_path, weights_file, rng):
     import cv2
 
     cv2.imwrite(str(tmp_path / "in.png"), rng.integers(0, 256, (20, 20)).astype(np.uint8))
-    outcome = superres("upscale", tmp_path / "in.png", tmp_path / "out.png", "--weights", weights_file, "--passes", "2")
+    outcome = superres("upscale", tmp_path / "in.png", tmp_path / "new" / "out.png", "--weights", weights_file,
+                       "--passes", "2")
     assert outcome.status == 0, outcome
-    assert "0.185 µm is assumed" in outcome.err
-    assert cv2.imread(str(tmp_path / "out.png"), cv2.IMREAD_UNCHANGED).shape == (125, 125)
+    assert "0.185 µm is assumed" in outcome.err and f"folder '{tmp_path / 'new'}' is new" in outcome.err
+    assert cv2.imread(str(tmp_path / "new" / "out.png"), cv2.IMREAD_UNCHANGED).shape == (125, 125)
 
 
 def test_upscale_refuses_what_it_cannot_do(superres, tmp_path, weights_file):
