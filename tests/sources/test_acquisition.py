@@ -213,6 +213,8 @@ def test_only_a_few_files_are_opened_to_see_their_depth(tmp_path, rng, monkeypat
 @pytest.mark.parametrize(("columns", "cells", "position", "grid"), [
     ("file,y_um,x_um", ("1.5,2.5", ",", "-3,0"), [(1.5, 2.5), None, (-3.0, 0.0)], [None] * 3),
     ("name,X_px,Y_px", ("100,0", "0,200", "0,0"), [(0.0, 18.5), (37.0, 0.0), (0.0, 0.0)], [None] * 3),
+    ("file,X (µm),Y (μm)", ("2,1", ",", "0,-3"), [(1.0, 2.0), None, (-3.0, 0.0)], [None] * 3),
+    ("file,stage_y_mm,Stage X [mm]", ("0.5,0.25", "0,0", ","), [(500.0, 250.0), (0.0, 0.0), None], [None] * 3),
     ("filename,Row,Col", ("0,1", "1,0", ","), [None] * 3, [(0, 1), (1, 0), None]),
 ])
 def test_positions_from_a_table(folder, columns, cells, position, grid):
@@ -240,6 +242,23 @@ def test_tables_that_do_not_fit_are_named(folder, content, message):
     with pytest.raises(SourceError, match=message) as caught:
         acquire(folder)
     assert "'positions.csv'" in caught.value.message and caught.value.hint
+
+
+@pytest.mark.parametrize(("columns", "cells", "named"), [
+    ("file,row,column,Y,X", "0,1,10.5,20.5", "y, x"), ("file,y,row,column", "10.5,0,1", "y"),
+    ("file,row,column,y_um,x_um,y,x", "0,1,10.5,20.5,3,4", ""), ("file,row,column,year,exposure", "0,1,2026,3", ""),
+])
+def test_columns_without_a_unit_are_not_passed_over_in_silence(folder, caplog, columns, cells, named):
+    """Nothing says whether they are µm or pixels; where row and column stand in for them, it is said."""
+    (folder / "positions.csv").write_text("\n".join([columns, *(
+        f"{slide}/tile{number}.tif,{cells}" for slide in ("slide2", "slide10") for number in (1, 2, 10))]))
+    acquisition = acquire(folder)
+    tile = acquisition.scans[0].tiles[0]
+    assert tile.grid == (0, 1) and tile.position_um == ((10.5, 20.5) if "y_um" in columns else None)
+    origin = acquisition.provenance["stage positions"]
+    assert (f"columns {named} state no unit" in origin) == bool(named)
+    said = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
+    assert (len(said) == 1 and f"columns {named} state no unit" in said[0] and "y_um" in said[0]) if named else not said
 
 
 def test_half_a_position_is_refused(folder):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +11,15 @@ from pathlib import Path
 from superres.builtin.sources.files import relative, rows_by_file, searched
 from superres.errors import SourceError
 from superres.io.table import Row, Table
+
+_log = logging.getLogger(__name__)
+
+UNITS_UM = {"um": 1.0, "mm": 1000.0, "nm": 0.001}
+MICRO = str.maketrans("µμ", "uu")
+"""Keyboards and microscopes write one or the other."""
+PIXELS = ("px", "pixel", "pixels")
+_COORDINATE = re.compile(r"(?:(?:stage|pos|position)[ _]*)?(?P<axis>[yx])(?:[ _]*(?:pos|position))?"
+                         r"(?:[ _]*[(\[]?(?P<unit>[^ _)\]]+)[)\]]?)?")
 
 
 @dataclass(frozen=True)
@@ -29,16 +40,22 @@ def along_image_axes(position_um: tuple[float, float], stage_axes: str) -> tuple
 
 def places_from_table(table: Table, tiles: Sequence[Path], folder: Path, pixel_size_um: float,
                       stage_axes: str) -> Places:
-    """Positions in µm or pixels, and grid indices, of every tile.
+    """Positions with a unit of length or in pixels, and grid indices, of every tile.
 
+    Columns may be called y_um, "Y (mm)", stage_x_nm, x_px and so on.  Columns y and x without a unit are not used,
+    which is said in a warning where row and column stand in for them.
     Raises SourceError for a tile without a line, and for a table without any of these columns.
     """
-    columns = _first_of(table, ("y_um", "x_um"), ("y_px", "x_px"))
-    unit_um = pixel_size_um if columns == ("y_px", "x_px") else 1.0
+    columns, unit_um, without_unit = _coordinates(table, pixel_size_um)
     grid_columns = _first_of(table, ("row", "column"), ("row", "col"))
     if not columns and not grid_columns:
         raise SourceError(f"'{table.path.name}' has the columns {', '.join(table.columns)}; expected y_um, x_um or "
                           "y_px, x_px or row, column", hint="the unit belongs into the column's name")
+    unused = ""
+    if not columns and without_unit:
+        unused = f"; its columns {', '.join(without_unit)} state no unit and are not used"
+        _log.warning("%s: columns %s state no unit and are not used, only %s; call them y_um, x_um or y_px, x_px",
+                     table.path, ", ".join(without_unit), " and ".join(grid_columns))
     rows = rows_by_file(table, tiles, folder)
     without = [path for path in tiles if path not in rows]
     if without:
@@ -53,7 +70,23 @@ def places_from_table(table: Table, tiles: Sequence[Path], folder: Path, pixel_s
         index = _two_numbers(table, row, grid_columns)
         if index is not None:
             grid[path] = (int(index[0]), int(index[1]))
-    return Places(positions, grid, f"{len(positions) or len(grid)} of {len(tiles)} from {table.path.name}")
+    return Places(positions, grid, f"{len(positions) or len(grid)} of {len(tiles)} from {table.path.name}{unused}")
+
+
+def _coordinates(table: Table, pixel_size_um: float) -> tuple[tuple[str, ...], float, tuple[str, ...]]:
+    """The columns of y and x that state the same unit, lengths before pixels, and that unit in µm; then those that
+    state none."""
+    named: dict[tuple[str, str], str] = {}
+    for column in table.columns:
+        match = _COORDINATE.fullmatch(column)
+        if match is not None:
+            named.setdefault(((match["unit"] or "").translate(MICRO), match["axis"]), column)
+    units = UNITS_UM | dict.fromkeys(PIXELS, pixel_size_um)
+    without_unit = tuple(column for (unit, _), column in named.items() if not unit)
+    for unit, size_um in units.items():
+        if (unit, "y") in named and (unit, "x") in named:
+            return (named[unit, "y"], named[unit, "x"]), size_um, without_unit
+    return (), 1.0, without_unit
 
 
 def _first_of(table: Table, *pairs: tuple[str, str]) -> tuple[str, ...]:
