@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import sys
 import time
+from collections.abc import Callable
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -17,11 +18,13 @@ QUIET_SECONDS = 2.0
 class ConsoleEvents(Events):
     """Events for a person at a terminal.  Use as a context manager: Ctrl-C then asks the run to stop at a safe point.
 
-    The second Ctrl-C interrupts at once.
+    The second Ctrl-C interrupts at once.  words: what becomes of the text of a note, for a command that says things
+    differently.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, words: Callable[[str], str] = str) -> None:
         super().__init__()
+        self._words = words
         self._bar: Any = None
         self._task: Any = None
         self._stage, self._tenth = "", 0
@@ -55,6 +58,7 @@ class ConsoleEvents(Events):
             self._close()
 
     def note(self, stage: str, text: str) -> None:
+        text = self._words(text)
         if self._bar is not None:
             self._bar.console.print(f"{stage}: {text}", markup=False, highlight=False)
         else:

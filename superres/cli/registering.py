@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any
@@ -34,19 +34,21 @@ def register(
     given = [*(overrides or ()), *([f'run.output="{out.as_posix()}"'] if out else ())]
     if scan.is_dir():
         with in_words_of_the_command():
-            summary = _registered(_tables(scan, coarse_pixel_size, fine_pixel_size, scale), str(scan), given)
+            tables = _tables(scan, coarse_pixel_size, fine_pixel_size, scale)
+            summary = _registered(tables, str(scan), given, words=for_the_command)
         typer.echo(for_the_command(summary))
     else:
         typer.echo(_registered(read_pipeline(scan), str(scan), given, scan.resolve().parent))
 
 
-def _registered(tables: dict[str, Any], source: str, overrides: list[str], base: Path | None = None) -> str:
-    """Run to the end of the register stage; what is to be said of it."""
+def _registered(tables: dict[str, Any], source: str, overrides: list[str], base: Path | None = None,
+                words: Callable[[str], str] = str) -> str:
+    """Run to the end of the register stage; what is to be said of it.  words: for what is said meanwhile."""
     from superres.pipeline import Pipeline
     from superres.plan import make_plan
 
     plan = make_plan(tables, base=base, overrides=overrides, source=source)
-    with console_events() as events:
+    with console_events(words) as events:
         return Pipeline(plan, events=events).run(until="register").registration_summary()
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -16,8 +17,8 @@ Overrides = Annotated[
 ]
 
 
-def console_events() -> ConsoleEvents:
-    """Progress and Ctrl-C of a terminal; use as a context manager."""
+def console_events(words: Callable[[str], str] = str) -> ConsoleEvents:
+    """Progress and Ctrl-C of a terminal; use as a context manager.  words: see ConsoleEvents."""
     from superres.cli.console import ConsoleEvents
 
-    return ConsoleEvents()
+    return ConsoleEvents(words)

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from superres.cli.registering import in_words_of_the_command, read_pipeline
+from superres.cli.registering import for_the_command, in_words_of_the_command, read_pipeline
 from superres.cli.shared import Overrides, console_events
 
 
@@ -37,7 +37,7 @@ def stitch(
                   else _without_fields(read_pipeline(scan, "superres stitch")))
         plan = make_plan(tables, base=None if of_folder else scan.resolve().parent, overrides=given, source=str(scan))
         folder = out if out is not None else Path("runs") / f"stitch-{scan.resolve().stem}"
-        with console_events() as events:
+        with console_events(for_the_command if of_folder else str) as events:
             stitched = stitch_scans(acquired(plan.source), plan.registrar, folder, events, with_mosaics=mosaic)
         typer.echo(stitched.summary())
         if stitched.failed:

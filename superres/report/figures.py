@@ -88,7 +88,9 @@ def residual_histogram(residuals_um: Sequence[float], true_errors_um: Sequence[f
     axes.set_title("pairs", loc="left", fontsize=10, color=INK)
     axes.yaxis.get_major_locator().set_params(integer=True)
     axes.set_xlim(left=0.0)
-    axes.legend(frameon=False, labelcolor=INK, fontsize=9)
+    # Above the axes: inside them it would cover bars wherever it stands.
+    axes.legend(frameon=False, labelcolor=INK, fontsize=9, loc="lower right", bbox_to_anchor=(1.0, 1.0), ncols=2,
+                borderaxespad=0.0, columnspacing=1.2)
     return svg_of(figure, "residuals")
 
 

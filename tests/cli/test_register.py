@@ -99,6 +99,18 @@ def test_hints_name_options_of_the_command_where_folders_were_given(desk: Path) 
     assert "what to do" in page and "leave the field out, or check focus and exposure" in page
 
 
+def test_notes_meanwhile_speak_as_the_command(capsys: pytest.CaptureFixture[str]) -> None:
+    from superres.cli.shared import console_events
+
+    text = 'parts lie beside their place; set register.options.warp = "smooth"'
+    with console_events(for_the_command) as events:
+        events.note("register", text)
+    assert "give --set register.options.warp=smooth" in capsys.readouterr().err
+    with console_events() as events:
+        events.note("register", text)
+    assert text in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(("hint", "said"), [
     ("set source.options.white_level = 4095, or to 65535", "give --set source.options.white_level=4095, or to 65535"),
     ("set source.options.stage_axes = '-y,x', or change", "give --set source.options.stage_axes=-y,x, or change"),

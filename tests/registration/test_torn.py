@@ -133,3 +133,19 @@ def test_blank_parts_have_no_arrows(straight: tuple[Image, Image, Transform]) ->
     assert table is not None and len(table) > 30
     assert (table[:, 0] > (blank - 40) * FINE_UM).all()
     assert np.hypot(*table[:, 2:].T).max() / COARSE_UM < 0.5
+
+
+@pytest.mark.parametrize("refine", ["icgn", "sift", "surf"])
+def test_arrows_say_where_parts_lie_whatever_refines(straight: tuple[Image, Image, Transform], refine: str) -> None:
+    """A tear of 0.8 coarse px: below it the fine image shows all two of its pixels farther right.  The arrows say
+    it against the map that was fitted, which turns and stretches to follow a part of the tear."""
+    fine, coarse, truth = straight
+    found = PaperRegistrar(refine=refine).register(torn(fine, 2), coarse)
+    table = found.residual_map_um
+    assert table is not None and len(table) >= 8
+    clear = np.abs(table[:, 0] - fine.size_um[0] / 2) > 20 * FINE_UM
+    places, arrows = table[clear, :2], table[clear, 2:]
+    shown = truth.inverse().apply(found.transform.inverse().apply(places))
+    shown[:, 1] += np.where(places[:, 0] > fine.size_um[0] / 2, 2 * FINE_UM, 0.0)
+    left = arrows - (shown - places)
+    assert np.median(np.abs(left)) < 0.25 * np.median(np.abs(shown - places)[:, 1])

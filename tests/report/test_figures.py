@@ -16,6 +16,7 @@ from superres.report.data import Layer, TrainingView
 from superres.report.encoding import MAX_SIDE_PX, picture_uri
 from superres.report.figures import (
     MODEL_COLOUR,
+    SECOND_COLOUR,
     comparison_strip,
     loss_curves,
     residual_histogram,
@@ -106,3 +107,15 @@ def test_huge_pictures_are_reduced_and_small_ones_kept_without_loss() -> None:
     assert uri.startswith("data:image/jpeg;base64,")
     decoded = cv2.imdecode(np.frombuffer(base64.b64decode(uri.split(",")[1]), dtype=np.uint8), cv2.IMREAD_COLOR)
     assert max(decoded.shape) <= MAX_SIDE_PX and decoded.shape[:2] == (2500 // 3, 600 // 3)
+
+
+def test_the_legend_of_the_histogram_covers_no_bar() -> None:
+    """Every bin is as high as the axes here; the legend stands above them, inside the picture."""
+    values = [number / 1000 for number in range(24)]
+    svg = residual_histogram(values, values)
+    legend = svg.index('id="legend_1"')
+    bars = [path for path in paths_of(svg[:legend], MODEL_COLOUR) if len(path) == 4]
+    samples = paths_of(svg[legend:], MODEL_COLOUR) + paths_of(svg[legend:], SECOND_COLOUR)
+    assert len(bars) == 24 and len(samples) == 2
+    assert max(path[:, 1].max() for path in samples) < min(path[:, 1].min() for path in bars)
+    assert min(path.min() for path in samples) > 0

@@ -17,6 +17,7 @@ from superres.api.registrar import stitched
 from superres.builtin.registrars.confirming import Confirming, Placed
 from superres.builtin.registrars.fields import Context, Field, Refine, prepare
 from superres.builtin.registrars.refinement import Sharpened, sharpen
+from superres.builtin.registrars.residuals import map_of_blocks, map_of_parts
 from superres.errors import RegistrationError
 from superres.image import Image
 from superres.registration.diagnose import Limits, fit_features, refuse, refuse_mirrored, refuse_torn
@@ -34,9 +35,6 @@ REPEATED_CORRELATION = 0.6
 LONE_CORRELATION = 0.5
 """Least correlation after refinement of a place that no features confirm."""
 MAX_TREND_PX = 0.2
-MAX_ARROW_ERROR_PX = 0.5
-"""Blocks less certain than this are not shown: out of focus, with much noise, tissue has 0.2 to 0.5; blank parts of a
-field have from 1 on, and say nothing."""
 UNREFINED_TRUST = 0.7
 """A place whose refinement was not believed: the features' place is kept, with this share of its confidence."""
 
@@ -233,11 +231,15 @@ class PaperRegistrar(Registrar):
             raise refuse_torn(field.name, parts, self.options.warp != "none")
         if residual > 0.5 * mosaic.pixel_size_um:
             confidence *= 0.5
+        if isinstance(sharpened, Sharpened):
+            return self._registration(field, transform, confidence, residual, details, found, sharpened)
         return self._registration(field, transform, confidence, residual, details, found,
-                                  None if isinstance(sharpened, str) else sharpened)
+                                  map_of_parts(field, parts, placed.transform, mosaic.pixel_size_um))
 
     def _registration(self, field: Field, transform: Map, confidence: float, residual_um: float,
-                      details: dict[str, float | str], found: Found | str, sharpened: Sharpened | None) -> Registration:
+                      details: dict[str, float | str], found: Found | str,
+                      rest: Sharpened | npt.NDArray[np.float64]) -> Registration:
+        """rest: the refinement, or, without one, the residual map."""
         details |= {"rotation (degrees)": round(transform.rotation_deg, 4), "scale": round(transform.scale, 6)}
         if isinstance(found, str):
             details["found by"] = found
@@ -246,10 +248,10 @@ class PaperRegistrar(Registrar):
                         "peak ratio": round(found.ratio, 4), "z": round(found.z, 2)}
         to_fine = transform.inverse().then(field.flip)
         confidence = float(np.clip(confidence, 0, 1))
-        if sharpened is None:
-            return Registration(to_fine, residual_um, confidence, details)
-        return Registration(to_fine, residual_um, confidence, details, sharpened.frame,
-                            _residual_map(field, sharpened))
+        if isinstance(rest, Sharpened):
+            return Registration(to_fine, residual_um, confidence, details, rest.frame,
+                                map_of_blocks(field, rest.blocks))
+        return Registration(to_fine, residual_um, confidence, details, residual_map_um=rest)
 
 
 def _stepped(sharpened: Sharpened | str | None) -> bool:
@@ -282,15 +284,3 @@ def _refined(sharpened: Sharpened, mosaic: Mosaic) -> dict[str, float | str]:
         details["refinement flagged"] = sharpened.flag
         warnings.append(sharpened.flag)
     return details | ({"warning": "; ".join(warnings)} if warnings else {})
-
-
-def _residual_map(field: Field, sharpened: Sharpened) -> npt.NDArray[np.float64]:
-    """Registration.residual_map_um of the blocks of a field that show enough structure.
-
-    A block that the scene shows away from its place is shown by the fine image the other way from where the transform
-    puts the scene's content.
-    """
-    blocks = sharpened.blocks
-    certain = blocks.errors_px <= MAX_ARROW_ERROR_PX
-    places = field.flip.apply(blocks.places_px[certain] * field.pixel_um)
-    return np.hstack([places, -blocks.shifts_px[certain] * field.pixel_um @ field.flip.matrix[:2, :2].T])
