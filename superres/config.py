@@ -77,7 +77,8 @@ class SplitSection(Section):
 
 class RegisterSection(PluginSection):
     plugin: str = Field("paper", min_length=1, description="name of the registrar")
-    min_confidence: float = Field(0.5, ge=0.0, le=1.0, description="pairs below are rejected and listed")
+    min_confidence: float = Field(0.5, ge=0.0, le=1.0, description=(
+        "pairs below this confidence, which is no probability, are rejected and listed"))
 
 
 class ModelSection(PluginSection):

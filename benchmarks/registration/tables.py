@@ -69,9 +69,14 @@ def placements() -> str:
         reasons = ", ".join(f"{count} {name}" for name, count in sorted(row["reasons"].items(), key=lambda r: -r[1]))
         lines.append(f"| {kind} | {row['placements']} | {row['accepted']} | {row['wrong']} | {reasons or '–'} |")
     total = measured["total"]
-    lines += ["", f"{total['placements']} placements, {total['wrong']} wrong by more than one coarse pixel; of "
-                  f"{total['usable']} usable fields {total['usable refused']} refused "
-                  f"({100 * total['usable refused'] / total['usable']:.1f} %)."]
+    refused = 100 * total["usable refused"] / total["usable"]
+    lines += ["", f"{total['placements']} placements, {total['accepted']} accepted, {total['wrong']} wrong by more "
+              f"than one coarse pixel; of {total['usable']} usable fields {total['usable refused']} refused "
+              f"({refused:.1f} %)."]
+    if total["wrong"] == 0:
+        bound = 100 * (1 - 0.05 ** (1 / total["accepted"]))
+        lines[-1] += (f" Were they independent (they share eight sections), at most {bound:.1f} % of what is accepted "
+                      "in such a mix would be wrong, at 95 % certainty.")
     return "\n".join(lines)
 
 

@@ -130,9 +130,9 @@ class Registration:
     """The place of a fine field.
 
     transform: coarse µm (frame of the mosaic or image given) → fine µm, a Warp for optics with distortion.
-    residual_um: the registrar's own estimate of its RMS error over the field, in µm.  confidence: 0 (a guess) … 1
-    (beyond doubt).  details: numbers that explain it (correlation, peak ratio, inliers), for registration.json and the
-    report; one called "warning" is said aloud.
+    residual_um: the registrar's own estimate of its RMS error over the field, in µm.  confidence: 0 (a guess) … 1 (the
+    strongest evidence); it orders places by their evidence and is no probability.  details: numbers that explain it
+    (correlation, peak ratio, inliers), for registration.json and the report; one called "warning" is said aloud.
     frame: number of the tile in whose own pixels the place was measured, from which the training pair is then cut: its
     place in the mosaic cancels.  None: measured in the mosaic.
     residual_map_um: (n, 4) what the place leaves, block by block, or None: (y, x) of a block's centre in fine µm, and
