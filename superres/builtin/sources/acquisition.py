@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Literal
+from typing import Literal
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 
-from superres.api.plugin import ResolvedPath, resolve_pattern
+from superres.api.plugin import ResolvedPath
 from superres.api.source import Acquisition, FineField, Scan, Source, Tile
 from superres.builtin.sources.consistency import (
     check_alike,
@@ -19,6 +19,7 @@ from superres.builtin.sources.consistency import (
     readable_headers,
 )
 from superres.builtin.sources.files import (
+    Patterns,
     files_fingerprint,
     find_images,
     named_group,
@@ -46,9 +47,9 @@ class AcquisitionSource(Source):
         """Relative paths are relative to the pipeline file; patterns to `folder`."""
 
         folder: ResolvedPath = Field(Path("."), description="folder of the scan; default: the pipeline file's")
-        coarse: tuple[str, ...] = Field(("coarse/*/*",), min_length=1,
-                                        description="glob pattern or patterns of the coarse tiles, relative to folder")
-        fine: tuple[str, ...] = Field(("fine/*/*",), description="the same for the fine fields; [] for none")
+        coarse: Patterns = Field(("coarse/*/*",), min_length=1,
+                                 description="glob pattern or patterns of the coarse tiles, relative to folder")
+        fine: Patterns = Field(("fine/*/*",), description="the same for the fine fields; [] for none")
         slide_from: str = Field("folder", description="what tells the slide of a file: 'folder' (where it lies), 'one' "
                                 "(all are of one slide), or a regular expression on its path with (?P<slide>...)")
         specimen_from: str = Field("auto", description="what tells the specimen of a fine field: 'slide', a regular "
@@ -71,18 +72,6 @@ class AcquisitionSource(Source):
         white_level: float | None = Field(None, gt=0, description="stored value that means white, such as 4095; "
                                           "default: the files' metadata, else the largest that the dtype holds; "
                                           "needed for 12 bits in 16-bit files that do not say so")
-
-        @field_validator("coarse", "fine", mode="before")
-        @classmethod
-        def _one_or_several(cls, value: Any) -> Any:
-            return (value,) if isinstance(value, str) else value
-
-        @field_validator("coarse", "fine")
-        @classmethod
-        def _variables_are_set(cls, value: tuple[str, ...], info: ValidationInfo) -> tuple[str, ...]:
-            for pattern in value:
-                resolve_pattern(pattern)
-            return value
 
         @field_validator("slide_from", "specimen_from")
         @classmethod

@@ -9,6 +9,9 @@ import re
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Annotated, Any
+
+from pydantic import AfterValidator, BeforeValidator
 
 from superres.api.plugin import resolve_pattern
 from superres.errors import SourceError
@@ -16,6 +19,19 @@ from superres.io.images import IMAGE_SUFFIXES
 from superres.io.table import Row, Table
 from superres.scan_folder import file_stem
 
+
+def _one_or_several(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+def _with_set_variables(patterns: tuple[str, ...]) -> tuple[str, ...]:
+    for pattern in patterns:
+        resolve_pattern(pattern)
+    return patterns
+
+
+Patterns = Annotated[tuple[str, ...], BeforeValidator(_one_or_several), AfterValidator(_with_set_variables)]
+"""An option that takes one glob pattern or several, whose environment variables are set."""
 FILE_COLUMNS = ("file", "filename", "file name", "name", "image")
 
 

@@ -6,14 +6,14 @@ import math
 from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from pathlib import Path
-from typing import Any
 
 from pydantic import Field, field_validator
 
-from superres.api.plugin import ResolvedPath, resolve_pattern
+from superres.api.plugin import ResolvedPath
 from superres.api.source import Acquisition, Pair, Source
 from superres.builtin.sources.consistency import check_finer, check_white_level, common_pixel_size_um, read_headers
 from superres.builtin.sources.files import (
+    Patterns,
     files_fingerprint,
     find_images,
     literal_root,
@@ -40,9 +40,9 @@ class PairsSource(Source):
         """Relative paths are relative to the pipeline file; patterns to `folder`."""
 
         folder: ResolvedPath = Field(Path("."), description="folder of the pairs; default: the pipeline file's")
-        coarse: tuple[str, ...] = Field(("coarse/**/*",), min_length=1,
-                                        description="glob pattern or patterns of the coarse images, relative to folder")
-        fine: tuple[str, ...] = Field(("fine/**/*",), min_length=1, description="the same for the fine images")
+        coarse: Patterns = Field(("coarse/**/*",), min_length=1,
+                                 description="glob pattern or patterns of the coarse images, relative to folder")
+        fine: Patterns = Field(("fine/**/*",), min_length=1, description="the same for the fine images")
         key: str | None = Field(None, description="regular expression on a file's path with (?P<key>...), equal for "
                                 "both files of a pair; default: the path below the pattern's fixed part")
         specimen_from: str = Field("folder", description="what tells the specimen of a pair: 'folder' (where the fine "
@@ -52,19 +52,8 @@ class PairsSource(Source):
         coarse_pixel_size_um: float | None = Field(None, gt=0, lt=100, description="default: the files' metadata")
         fine_pixel_size_um: float | None = Field(None, gt=0, lt=100, description="default: the files' metadata")
         white_level: float | None = Field(None, gt=0, description="stored value that means white, such as 4095; "
-                                          "default: the files' metadata, else the largest that the dtype holds")
-
-        @field_validator("coarse", "fine", mode="before")
-        @classmethod
-        def _one_or_several(cls, value: Any) -> Any:
-            return (value,) if isinstance(value, str) else value
-
-        @field_validator("coarse", "fine")
-        @classmethod
-        def _variables_are_set(cls, value: tuple[str, ...]) -> tuple[str, ...]:
-            for pattern in value:
-                resolve_pattern(pattern)
-            return value
+                                          "default: the files' metadata, else the largest that the dtype holds; "
+                                          "needed for 12 bits in 16-bit files that do not say so")
 
         @field_validator("key")
         @classmethod
