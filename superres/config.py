@@ -34,7 +34,7 @@ class Section(BaseModel):
 
 
 class RunSection(Section):
-    output: str = Field("runs/run", min_length=1, description="run folder, relative to where the command is given")
+    output: str = Field("runs/run", min_length=1, description="run folder, relative to the current folder or to ~")
     seed: int = Field(0, ge=0, description="seeds the split, the initial weights, the patch order and the augmentation")
     device: str = Field("auto", description="auto, cpu, cuda or cuda:N, for training and inference")
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import importlib.util
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -131,7 +132,7 @@ def make_plan(
     return Plan(
         config,
         base,
-        Path(config.run.output),
+        Path(os.path.expanduser(config.run.output)),
         cast(Source, made_source),
         cast(Registrar, registrar),
         cast(Model, model),

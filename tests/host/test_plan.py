@@ -146,6 +146,11 @@ def test_overrides_take_toml_values_and_bare_words():
     assert plan.output.name == "a b" and plan.model.options.blocks == 2
 
 
+def test_a_run_folder_may_lie_at_home(monkeypatch, tmp_path):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    assert make_plan(SMALL, overrides=["run.output='~/run'"]).output == tmp_path / "run"
+
+
 def test_overrides_do_not_change_the_tables_given():
     tables = {**SMALL, "train": {"steps": 1}}
     make_plan(tables, overrides=["train.steps=5"])
