@@ -151,8 +151,25 @@ def levels() -> str:
     return "\n".join(lines)
 
 
+def tears() -> str:
+    measured = read_record("tears")["measured"]
+    parts = []
+    for view, rows in measured.items():
+        parts.append("\n".join([
+            f"| {view}: torn by (coarse px) | " + " | ".join(f"{row['tear_px']:g}" for row in rows) + " |",
+            "|---|" + "---|" * len(rows),
+            *(f"| {title} | " + " | ".join(str(row[key]) for row in rows) + " |" for title, key in (
+                (f"of {rows[0]['fields']}: refused as torn", "torn"), ("refused otherwise", "refused otherwise"),
+                ("kept with a warning", "warned"), ("kept in silence", "silent"),
+                ("of the kept ones not judged", "not judged"))),
+            "| error of the worse half, median (px) | " + " | ".join(
+                "–" if row["worse_half_median_px"] is None else f"{row['worse_half_median_px']:.2f}" for row in rows)
+            + " |"]))
+    return "\n\n".join(parts)
+
+
 TABLES = {"methods": methods, "stitching": stitching, "levels": levels, "placements": placements, "speed": speed,
-          "end_to_end": end_to_end, "sweeps": sweeps}
+          "end_to_end": end_to_end, "sweeps": sweeps, "tears": tears}
 
 
 def filled(text: str) -> str:

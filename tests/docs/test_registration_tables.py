@@ -83,3 +83,18 @@ def test_every_reason_of_the_registrar_is_explained():
                    "magnification", "rotation", "mirrored", "low-confidence", "outside", "too-small", "too-bright",
                    "unreadable", "exchanged"):
         assert f'"{reason}"' in source and f"`{reason}`" in text
+
+
+def test_what_the_page_says_of_tears():
+    rows = {view: {row["tear_px"]: row for row in rows} for view, rows in measured("tears").items()}
+    clean, hard = rows["clean"], rows["hard"]
+
+    def share(row, *names):
+        return sum(row[name] for name in names) / row["fields"]
+
+    assert min(share(clean[by], "silent") for by in (0.0, 0.3)) >= 0.9
+    assert min(share(clean[by], "warned") for by in (0.5, 1.0)) >= 0.9
+    assert min(share(clean[by], "torn") for by in (2.0, 3.0)) >= 0.9
+    assert clean[0.0]["torn"] == hard[0.0]["torn"] == 0, "whole fields"
+    assert 0.3 <= share(hard[0.0], "not judged") <= 0.7
+    assert min(share(hard[by], "torn", "warned", "refused otherwise") for by in (1.0, 2.0, 3.0)) >= 0.9

@@ -42,6 +42,16 @@ def test_a_torn_field_is_refused(straight: tuple[Image, Image, Transform], by_px
     assert "beside" not in PaperRegistrar().register(fine, coarse).details.get("warning", "")
 
 
+@pytest.mark.parametrize(("by_px", "warned"), [(1, None), (2, True)])
+def test_a_small_tear_is_kept(straight: tuple[Image, Image, Transform], by_px: int, warned: bool | None) -> None:
+    """By 0.4 and 0.8 coarse px.  The second is said; the first lies at the edge of what is, 0.2 px beside each half."""
+    fine, coarse, _ = straight
+    details = PaperRegistrar().register(torn(fine, by_px), coarse).details
+    assert float(details["parts judged"]) >= 4
+    if warned is not None:
+        assert ("in a smooth pattern" in str(details.get("warning", ""))) == warned
+
+
 def test_a_stretched_field_is_refused_and_the_warp_takes_it(straight: tuple[Image, Image, Transform]) -> None:
     """2 % longer along one axis and 2 % shorter along the other."""
     import cv2

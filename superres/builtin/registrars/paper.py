@@ -228,6 +228,7 @@ class PaperRegistrar(Registrar):
             details |= _refined(sharpened, mosaic)
         off_px = (placed.there_um - transform.apply(placed.points_um)) / mosaic.pixel_size_um
         parts = parts_of(placed.points_um, off_px, field.image.size_um, float(field.reduction))
+        details |= {"parts judged": float(len(parts.off_px)), "parts beside their place": float(parts.beside)}
         if parts.torn and not _stepped(sharpened):
             raise refuse_torn(field.name, parts, self.options.warp != "none")
         if residual > 0.5 * mosaic.pixel_size_um:
