@@ -6,10 +6,10 @@
 import sys
 
 import superres
-from superres.events import Events, Progress
+from superres.events import Progress
 
 
-class Window(Events):
+class Window(superres.Events):
     """Where a real program would move a progress bar and ask its Stop button."""
 
     def progress(self, progress: Progress) -> None:

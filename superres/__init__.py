@@ -19,20 +19,25 @@ from superres._version import __version__
 if TYPE_CHECKING:
     from superres.catalog import Catalog
     from superres.engine import Engine
+    from superres.errors import SuperresError
+    from superres.events import Events
     from superres.hookspecs import hookimpl
     from superres.image import Image
     from superres.pipeline import Pipeline
     from superres.plan import Plan, load_plan
     from superres.transform import Transform
 
-__all__ = ["Catalog", "Engine", "Image", "Pipeline", "Plan", "Transform", "__version__", "hookimpl", "load_plan"]
+__all__ = ["Catalog", "Engine", "Events", "Image", "Pipeline", "Plan", "SuperresError", "Transform", "__version__",
+           "hookimpl", "load_plan"]
 
 _HOMES = {
     "Catalog": "superres.catalog",
     "Engine": "superres.engine",
+    "Events": "superres.events",
     "Image": "superres.image",
     "Pipeline": "superres.pipeline",
     "Plan": "superres.plan",
+    "SuperresError": "superres.errors",
     "Transform": "superres.transform",
     "hookimpl": "superres.hookspecs",
     "load_plan": "superres.plan",

@@ -34,6 +34,16 @@ def test_importing_the_package_loads_no_heavy_library(tmp_path: Path) -> None:
     assert modules & HEAVY == set()
 
 
+def test_catching_errors_and_showing_progress_loads_no_heavy_library(tmp_path: Path) -> None:
+    """What a program names before it opens its window."""
+    code = ("import superres; type('Window', (superres.Events,), {})\n"
+            "try: raise superres.SuperresError('m', hint='h')\n"
+            "except superres.SuperresError as error: assert (error.message, error.hint) == ('m', 'h')")
+    modules = imported_modules("-c", code, folder=tmp_path)
+    assert "superres.errors" in modules     # which superres.events imports
+    assert modules & HEAVY == set()
+
+
 def test_help_loads_no_heavy_library(tmp_path: Path) -> None:
     modules = imported_modules("-m", "superres", "--help", folder=tmp_path)
     assert "superres.cli" in modules
