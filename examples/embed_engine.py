@@ -23,4 +23,7 @@ def main(weights: str) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) != 2:
+        print("usage: python examples/embed_engine.py WEIGHTS.safetensors", file=sys.stderr)
+        sys.exit(2)
     main(sys.argv[1])

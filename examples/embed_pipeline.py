@@ -29,4 +29,7 @@ def main(pipeline: str, overrides: list[str]) -> None:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        print("usage: python examples/embed_pipeline.py PIPELINE.toml [KEY=VALUE ...]", file=sys.stderr)
+        sys.exit(2)
     main(sys.argv[1], sys.argv[2:])

@@ -150,6 +150,13 @@ def test_the_embedding_examples_run(desk, words):
     assert done.stdout.strip()
 
 
+@pytest.mark.parametrize(("name", "argument"), [("embed_engine.py", "WEIGHTS"), ("embed_pipeline.py", "PIPELINE")])
+def test_an_embedding_example_without_its_argument_says_how_it_is_called(name, argument):
+    done = subprocess.run([sys.executable, ROOT / "examples" / name], capture_output=True, text=True)
+    assert done.returncode == 2
+    assert done.stderr.startswith(f"usage: python examples/{name} {argument}") and "Traceback" not in done.stderr
+
+
 def _readme_plugin():
     snippet = next(block for block in blocks(README, "python") if "class HuberLoss" in block)
     assert len([line for line in snippet.splitlines() if line.strip()]) <= 10 + 1
