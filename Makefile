@@ -24,6 +24,12 @@ PLUGINS_INSTALLED := $(PLUGINS:%=$(VENV)/.%-installed)
 BUILD_INPUTS := pyproject.toml setup.py CMakeLists.txt constraints.txt superres/_version.py \
                 $(shell find csrc -type f -name '*.*')
 BENCH_JSON = benchmarks/history/$(shell date +%Y-%m-%d)-$(shell git describe --always --dirty --exclude '*' 2>/dev/null || echo nogit).json
+# What setup.py and CMakeLists.txt will do, said here, since pip hides what they say; kernels take minutes in silence.
+COMPILES = if [ "$$SUPERRES_NATIVE" != OFF ]; then \
+  if [ "$$SUPERRES_CUDA" != OFF ] && command -v nvcc >/dev/null 2>&1; then \
+    echo "== compiling the native module and its kernels for GPUs, as nvcc was found: several minutes"; \
+    echo "   (SUPERRES_CUDA=OFF leaves the kernels out)"; \
+  else echo "== compiling the native module, where a C++ compiler is found"; fi; fi
 
 .PHONY: demo test test-all bench lint clean install weights weights-scores
 .DELETE_ON_ERROR:
@@ -70,6 +76,7 @@ $(INSTALLED): $(BUILD_INPUTS) | $(BIN)/python
 	@$(PIP) install -c constraints.txt setuptools "scikit-build-core[setuptools]" pybind11 cmake ninja
 	@echo "== installing superres with its dependencies (the first time: several hundred MB, PyTorch most of all;"
 	@echo "   pip is silent meanwhile, make install QUIET= shows what it does)"
+	@$(COMPILES)
 	@$(PIP) install -c constraints.txt --no-build-isolation -e ".[test,dev,track]"
 	@$(BIN)/python -c "from superres import native; print('== native module:', native.build_info() or native.reason_unavailable())"
 	@touch $@
