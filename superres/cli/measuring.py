@@ -29,7 +29,8 @@ CondenserNa = Annotated[float, typer.Option(help="aperture of the condenser")]
 Wavelength = Annotated[float, typer.Option(help="mean wavelength in µm")]
 Where = Annotated[list[str], typer.Argument(
     metavar="WHERE...", show_default=False,
-    help="a folder with coarse/ and fine/, or scenes for the virtual microscope (images, builtin:ihc)")]
+    help="a folder of registered pairs, named alike in coarse/ and fine/, or scenes for the virtual microscope "
+         "(images, builtin:ihc)")]
 WeightsOption = Annotated[Path | None, typer.Option(help="weights.safetensors; default: those that come with superres")]
 WhiteLevel = Annotated[float | None, typer.Option(min=1e-6, help="of a folder's files, such as 4095 for 12 bits")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]

@@ -18,7 +18,7 @@ Figure = Literal["S4", "S6", "S7", "S9"]
 def reproduce(
     where: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WHERE...]", help="a folder with coarse/ and fine/, or scenes; default: builtin:ihc"),
+        typer.Argument(metavar="[WHERE...]", help="a folder of registered pairs, or scenes; default: builtin:ihc"),
     ] = None,
     table: Annotated[Table | None, typer.Option(help="table of the supplement")] = None,
     figure: Annotated[Figure | None, typer.Option(help="figure of the supplement")] = None,

@@ -29,6 +29,7 @@ from superres.report.data import ImageScores
 from superres.report.fields import WINDOW_PX, to_uint8
 from superres.report.pages import Page, Section, Table
 from superres.resample import bicubic
+from superres.scan_folder import DESCRIPTION, POSITIONS, file_stem
 from superres.stages.evaluate import Evaluation, evaluate
 
 CHAIN_PX = 128
@@ -38,10 +39,10 @@ CHAIN_PX = 128
 def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene_px: int = 1024) -> Acquisition:
     """Pairs to score on.
 
-    where: a folder with coarse/ and fine/ (pairs matched by name), or scenes for the virtual microscope: image files,
-    patterns, or builtin names such as builtin:ihc, which are imaged in condition `standard`.  white_level: stored value
-    of white in the folder's files, where they do not say it.
-    Raises SourceError, or the errors of the two sources.
+    where: a folder with coarse/ and fine/ (registered pairs, matched by name), or scenes for the virtual microscope:
+    image files, patterns, or builtin names such as builtin:ihc, which are imaged in condition `standard`.  white_level:
+    stored value of white in the folder's files, where they do not say it.
+    Raises SourceError, for a scan that is not registered too, or the errors of the two sources.
     """
     folders = [each for each in where if not each.startswith(BUILTIN) and Path(each).is_dir()]
     if folders:
@@ -52,6 +53,10 @@ def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene
         if not (folder / "coarse").is_dir() or not (folder / "fine").is_dir():
             raise SourceError(f"'{folder.name}' has no coarse/ and fine/ in it",
                               hint="put the coarse images into coarse/ and the fine ones, named alike, into fine/")
+        if _is_scan(folder):
+            raise SourceError(f"'{folder.name}' is a scan: its tiles and fields are no pairs yet",
+                              hint=f"register it first: `superres register {folders[0]}` leaves the pairs in its run "
+                              "folder, under work/register-.../pairs, which can be given here")
         try:
             return PairsSource(folder=folder, white_level=white_level).acquire()
         except SourceError as error:
@@ -67,6 +72,13 @@ def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene
                           hint="give a folder with coarse/ and fine/, an image, or a scene such as builtin:ihc")
     scenes = [each if each.startswith(BUILTIN) else str(Path(each).absolute()) for each in where]
     return SimulateSource(scenes=scenes, give="pairs", max_scene_px=max_scene_px).acquire()
+
+
+def _is_scan(folder: Path) -> bool:
+    """Whether the tables of a scan lie there and no tile is called like a field; pairs may have a scan.json too."""
+    names = [{file_stem(path.relative_to(folder / kind).as_posix()) for path in (folder / kind).rglob("*")
+              if path.name.lower().endswith(IMAGE_SUFFIXES)} for kind in ("coarse", "fine")]
+    return names[0].isdisjoint(names[1]) and any((folder / name).is_file() for name in (DESCRIPTION, POSITIONS))
 
 
 def cases_of(engine: Engine, pairs: Sequence[Pair], coarse: Optics | None, events: Events) -> Iterator[Case]:

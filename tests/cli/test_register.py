@@ -64,6 +64,24 @@ def test_a_run_goes_on_from_it(desk: Path) -> None:
     assert (desk / "run/report.html").read_text().count("<polygon") == 2
 
 
+@pytest.mark.parametrize("left", ["scan.json", "positions.csv"])
+def test_a_scan_is_no_pairs_to_evaluate_before_it_is_registered(desk: Path, tmp_path: Path, left: str) -> None:
+    scan = shutil.copytree(desk / "scan", tmp_path / "scan")
+    for name in {"scan.json", "positions.csv"} - {left}:
+        (scan / name).unlink()
+    done = CliRunner().invoke(app, ["evaluate", str(scan)])
+    assert done.exit_code == 2 and "'scan' is a scan" in done.output, done.output
+    assert f"`superres register {scan}`" in done.output and "source.options" not in done.output
+
+
+def test_the_pairs_of_a_registered_scan_can_be_evaluated(desk: Path, tmp_path: Path) -> None:
+    """Where the hint says that they are."""
+    CliRunner().invoke(app, ["register", str(desk / "scan"), "--out", str(tmp_path)])
+    pairs, = tmp_path.glob("work/register-*/pairs")
+    done = CliRunner().invoke(app, ["evaluate", str(pairs), "--evaluator", "psnr", "--device", "cpu"])
+    assert done.exit_code == 0 and "psnr" in done.output, done.output
+
+
 @pytest.mark.parametrize("scale", ["2.5", "a/b", "/2"])
 def test_a_scale_that_is_no_ratio(desk: Path, scale: str) -> None:
     done = CliRunner().invoke(app, ["register", str(desk / "scan"), "--scale", scale])
