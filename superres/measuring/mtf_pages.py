@@ -8,17 +8,18 @@ import numpy as np
 
 from superres.api.evaluator import Picture
 from superres.image import Array, FloatArray
-from superres.measuring.mtf import EdgeResult, TargetResult
+from superres.measuring.mtf import EdgeResult, TargetResult, not_measured
 from superres.measuring.paper import TABLE_S4
 from superres.optics import Optics
 from superres.optics.transfer import weak_object_transfer
 from superres.optics.usaf.contrast import BarPlace
-from superres.optics.usaf.measure import finest_resolved
+from superres.optics.usaf.measure import ElementBars
 from superres.report.fields import to_uint8
 from superres.report.figures import GREY, INK, MODEL_COLOUR, SECOND_COLOUR, plot_axes, svg_of
 from superres.report.pages import Page, Section, Table
 
-SAMPLING_MARK = "° fewer than 6 px a period: limited by the sampling"
+SAMPLING = "° fewer than 6 px a period: limited by the sampling"
+INFERRED = "† not measured detail: beyond the cut-off of the input's objective, or above the truth"
 
 COLOURS = (MODEL_COLOUR, SECOND_COLOUR, "#7a5ba6", "#4f8a4c", "#b0465a", "#3b6fb0")
 SINE_DASHES = ((0, (4, 3)), (0, (1.5, 1.5)))
@@ -27,33 +28,37 @@ BARS_ARE_NO_SINES = (
     "curve. The dashed curve, “sine MTF”, is what the optics pass of a weak sine; it is no expectation for bars.")
 
 
-def target_table(results: Sequence[TargetResult]) -> Table:
-    """One row an element, one column an image; ° marks what has fewer than 6 px a period."""
+def target_table(results: Sequence[TargetResult], truth: TargetResult | None = None) -> Table:
+    """One row an element, one column an image.  A direction that is lost is named, not averaged away; marks: fewer than
+    6 px a period, and contrast that a computed image cannot have from its input."""
     absolute = all(result.reading.absolute for result in results)
+    doubted = [not_measured(result, truth) for result in results]
+    found = [{each.element: each for each in result.elements} for result in results]
     rows = []
-    elements = {row.pattern.element for result in results for row in result.rows}
-    for element in sorted(elements):
-        cells = []
-        for result in results:
-            some = [row for row in result.rows if row.pattern.element == element]
-            if not some:
-                cells.append("")
-                continue
-            contrast = float(np.mean([row.measured.contrast for row in some]))
-            limited = any(row.measured.sampling_limited for row in some)
-            cells.append(f"{contrast:.3f}" + ("°" if limited else ""))
+    for element in sorted({element for some in found for element in some}):
+        cells = [_cell(some[element], element in doubt) if element in some else ""
+                 for some, doubt in zip(found, doubted, strict=True)]
         label = element.label if absolute else f"+{element.label}"
         frequency = f"{element.frequency_cycles_per_mm:.1f}" if absolute else next(
-            f"{row.frequency_cycles_per_px:.4f}" for result in results for row in result.rows
-            if row.pattern.element == element)
+            f"{some[element].frequency_cycles_per_px:.4f}" for some in found if element in some)
         rows.append([label, frequency, *cells])
-    marked = any("°" in cell for row in rows for cell in row)
+    marks = [text for mark, text in ((SAMPLING[0], SAMPLING), (INFERRED[0], INFERRED))
+             if any(mark in cell for row in rows for cell in row)]
     return Table(["element", "cycles/mm" if absolute else "cycles/px", *(result.name for result in results)], rows,
-                 legend=SAMPLING_MARK if marked else "")
+                 legend="; ".join(marks))
 
 
-def target_page(results: Sequence[TargetResult], optics: Sequence[Optics], with_paper: bool = True) -> Page:
-    """Curve, table and the images with what was recognised.  optics: whose cut-offs are drawn."""
+def _cell(each: ElementBars, inferred: bool) -> str:
+    marks = (SAMPLING[0] if each.sampling_limited else "") + (INFERRED[0] if inferred else "")
+    if each.lost_in_part:
+        return ", ".join(f"{row.pattern.bars} {row.measured.contrast:.3f}" for row in each.rows) + marks
+    return f"{each.contrast:.3f}{marks}"
+
+
+def target_page(results: Sequence[TargetResult], optics: Sequence[Optics], with_paper: bool = True,
+                truth: TargetResult | None = None) -> Page:
+    """Curve, table and the images with what was recognised.  optics: whose cut-offs are drawn.  truth: of `results` the
+    one that computed images should resemble."""
     how = [f"{result.name}: {_summary(result)}" for result in results]
     absolute = all(result.reading.absolute for result in results)
     warnings = [] if absolute else [
@@ -61,20 +66,46 @@ def target_page(results: Sequence[TargetResult], optics: Sequence[Optics], with_
         "are counted from the coarsest seen; frequencies are in cycles per pixel. --pixel-size-um or --first-group say "
         "more."]
     warnings += [result.contradiction for result in results if result.contradiction]
+    warnings += [text for result in results for text in _inferred(result, truth)]
     return Page(
-        "Contrast of a resolution target", _headline(results), subtitle="USAF-1951, supplement §6",
+        "Contrast of a resolution target", _headline(results, truth), subtitle="USAF-1951, supplement §6",
         sections=[
             Section("Contrast against frequency", [
                 "(Imax − Imin)/(Imax + Imin) of each element, over the central 85 % of its bars, mean of lying and "
-                "standing bars; 0 where the extrema are not at their places or do not rise 3 standard deviations above "
-                "the noise. Hollow points have fewer than 6 px a period: the sampling limits them. "
-                + BARS_ARE_NO_SINES],
+                "standing bars, 0 where one of the two is lost; a direction is lost where the extrema are not at their "
+                "places or do not rise 3 standard deviations above the noise. Hollow points have fewer than 6 px a "
+                "period: the sampling limits them. " + BARS_ARE_NO_SINES],
                 svg=target_curves(results, optics, with_paper), warnings=warnings),
-            Section("By element", table=target_table(results)),
+            Section("By element", table=target_table(results, truth)),
             Section("What was recognised", how, pictures=[
                 Picture(result.name, "Green: bars seen apart; orange: by their neighbours; thick: contrast found",
                         marked_picture(result)) for result in results]),
         ])
+
+
+def _inferred(result: TargetResult, truth: TargetResult | None) -> list[str]:
+    """What of a computed image is no measured detail, in sentences."""
+    doubt, said = not_measured(result, truth), []
+    if doubt.beyond and result.input_cutoff_per_um is not None:
+        shown = ", ".join(f"{max(row.measured.contrast for row in each.rows):.3f} at {_label(result, each)}"
+                          for each in doubt.beyond)
+        said.append(f"The {result.name} shows contrast beyond {1000 * result.input_cutoff_per_um:.0f} cycles/mm, the "
+                    f"cut-off of the objective that took its input: {shown}. No light brought it; it is not measured "
+                    "detail.")
+    if doubt.above and truth is not None:
+        most, beside = max(doubt.above, key=lambda pair: pair[0].contrast - pair[1])
+        said.append(f"The {result.name} has more contrast than the image {truth.name} at {_listed(result, doubt.above)}"
+                    f", at most {most.contrast:.3f} against {beside:.3f} at {_label(result, most)}. What exceeds the "
+                    "truth is not measured detail.")
+    return said
+
+
+def _label(result: TargetResult, each: ElementBars) -> str:
+    return result.reading.label(each.element)
+
+
+def _listed(result: TargetResult, above: Sequence[tuple[ElementBars, float]]) -> str:
+    return ", ".join(_label(result, each) for each, _ in above)
 
 
 def edge_page(results: Sequence[EdgeResult], optics: Optics | None) -> Page:
@@ -187,26 +218,36 @@ def _summary(result: TargetResult) -> str:
     reading = result.reading
     seen = sum(each.detected for each in reading.patterns)
     size = f", target says {reading.pixel_size_um:.4g} µm per pixel" if reading.pixel_size_um else ""
-    finest = finest_resolved(result.rows)
-    last = f"; finest element without a gap before it: {reading.label(finest.pattern.element)}" if finest else ""
+    finest = result.finest
+    last = f"; finest element without a gap before it: {_label(result, finest)}" if finest else ""
+    lost = [f"{_label(result, each)}: {row.pattern.bars}" for each in result.elements if each.lost_in_part
+            for row in each.rows if row.measured.contrast == 0]
+    last += f"; lost in one direction: {', '.join(lost)}" if lost else ""
     return (f"{len(reading.patterns)} patterns, {seen} seen apart; groups {reading.how}{size}; "
             f"{'dark' if reading.dark else 'bright'} bars, turned by {_degrees(reading.rotation_deg)}"
             f"{', seen from behind' if reading.mirrored else ''}{last}.")
 
 
-def _headline(results: Sequence[TargetResult]) -> str:
+def _headline(results: Sequence[TargetResult], truth: TargetResult | None) -> str:
     parts = []
     for result in results:
-        finest = finest_resolved(result.rows)
+        finest = result.finest
         if finest is None:
             parts.append(f"{result.name} resolves no element")
         elif result.reading.absolute:
-            parts.append(f"{result.name} resolves element {finest.pattern.element.label} "
-                         f"({finest.frequency_cycles_per_mm:.0f} cycles/mm, "
-                         f"{1000 / finest.frequency_cycles_per_mm:.3f} µm)")
+            per_mm = finest.element.frequency_cycles_per_mm
+            parts.append(f"{result.name} resolves element {finest.element.label} ({per_mm:.0f} cycles/mm, "
+                         f"{1000 / per_mm:.3f} µm)")
         else:
             parts.append(f"{result.name} resolves {finest.frequency_cycles_per_px:.3f} cycles/px")
     doubts = [f" Contradicted pixel size: {result.name}." for result in results if result.contradiction]
+    for result in results:
+        doubt = not_measured(result, truth)
+        why = [f"beyond the input's cut-off of {1000 * (result.input_cutoff_per_um or 0):.0f} cycles/mm "
+               f"({', '.join(_label(result, each) for each in doubt.beyond)})"] if doubt.beyond else []
+        why += [f"above that of the truth ({_listed(result, doubt.above)})"] if doubt.above else []
+        if why:
+            doubts.append(f" Not measured detail: contrast of the {result.name} {' and '.join(why)}.")
     return "; ".join(parts) + "." + "".join(doubts)
 
 

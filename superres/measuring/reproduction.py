@@ -137,11 +137,12 @@ def _s4(subject: Subject, events: Events) -> Page:
     fine = subject.engine.weights.fine or PAPER_FINE
     images = virtual_target.images(subject.engine, coarse, fine, events)
     found = {name: measure_target_image(name, *images[name]) for name in images if name != "network output"}
+    found["bicubic"] = replace(found["bicubic"], input_cutoff_per_um=coarse.cutoff_cycles_per_um)
     # A network may leave nothing of the target that could be found: it is measured where bicubic has it.
     found["network output"] = measure_target_at("network output", images["network output"][0], found["bicubic"])
-    results = [found[name] for name in images]
-    page = target_page(results, [coarse, fine])
-    ours = target_table(results)
+    results, truth = [found[name] for name in images], found[fine.label]
+    page = target_page(results, [coarse, fine], truth=truth)
+    ours = target_table(results, truth)
     known = {Element.at(48 + number).label: row[1:] for number, row in enumerate(paper.TABLE_S4)}  # from group 8 on
     rows = [[*row, *(f"{value:.3f}" for value in known[row[0]])] if row[0] in known else [*row, "–", "–"]
             for row in ours.rows]

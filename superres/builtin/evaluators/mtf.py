@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any, ClassVar
 
@@ -16,15 +17,16 @@ from superres.errors import ImageError
 from superres.image import luma
 from superres.optics import PAPER_COARSE
 from superres.optics.transfer import weak_object_transfer
-from superres.optics.usaf.measure import ElementContrast, finest_resolved, measure_target
+from superres.optics.usaf.measure import ElementContrast, by_element, finest_resolved, measure_target
 from superres.optics.usaf.reading import TargetReading, read_target
 
 
 class MtfEvaluator(CaseMeanEvaluator):
     """For fields that show a USAF-1951 target: contrast by element, of output and bicubic at the same places.
 
-    "mtf-finest": frequency of the finest element before the first lost one; "mtf-contrast": mean contrast of all
-    elements in the field.  Neither has a better side: more contrast than the truth has is not better.
+    "mtf-finest": frequency of the finest element before the first one that is lost in a direction, at most the coarse
+    objective's cut-off; "mtf-contrast": mean contrast of all elements in the field.  Neither has a better side: more
+    contrast than the truth has is not better.
     The target is found in the truth where there is one, else in the output.
     """
 
@@ -44,7 +46,7 @@ class MtfEvaluator(CaseMeanEvaluator):
             self.leave_out(f"'{case.name}' is not scored: {reason.message}")
             return
         model, bicubic = (self._measured(image, reading, case) for image in (case.prediction, case.bicubic))
-        finest = [_finest_per_mm(rows, case.fine_pixel_size_um) for rows in (model, bicubic)]
+        finest = [_finest_per_mm(rows, case) for rows in (model, bicubic)]
         mean = [float(np.mean([row.measured.contrast for row in rows])) for rows in (model, bicubic)]
         self.record((finest[0], finest[1]), (mean[0], mean[1]))
 
@@ -81,14 +83,12 @@ class MtfEvaluator(CaseMeanEvaluator):
 
 
 def by_frequency(rows: Sequence[ElementContrast], pixel_size_um: float) -> list[tuple[float, float]]:
-    """(cycles/mm, contrast), one point an element: the mean of its directions."""
-    contrasts: dict[int, list[ElementContrast]] = {}
-    for row in rows:
-        contrasts.setdefault(row.pattern.element.index, []).append(row)
-    return [(float(np.mean([1000 * row.frequency_cycles_per_px / pixel_size_um for row in some])),
-             float(np.mean([row.measured.contrast for row in some]))) for _, some in sorted(contrasts.items())]
+    """(cycles/mm, contrast), one point an element: the mean of its directions, 0 where one of them is lost."""
+    return [(1000 * each.frequency_cycles_per_px / pixel_size_um, each.contrast) for each in by_element(rows)]
 
 
-def _finest_per_mm(rows: Sequence[ElementContrast], pixel_size_um: float) -> float:
-    finest = finest_resolved(rows)
-    return 1000 * finest.frequency_cycles_per_px / pixel_size_um if finest is not None else 0.0
+def _finest_per_mm(rows: Sequence[ElementContrast], case: Case) -> float:
+    """Both images were computed from the coarse one: beyond its objective's cut-off, where known, nothing was seen."""
+    cutoff = case.coarse.cutoff_cycles_per_um * case.fine_pixel_size_um if case.coarse else math.inf
+    finest = finest_resolved(rows, cutoff)
+    return 1000 * finest.frequency_cycles_per_px / case.fine_pixel_size_um if finest is not None else 0.0

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -10,6 +11,7 @@ import numpy.typing as npt
 
 from superres.optics.usaf.contrast import BarContrast, ProfileNoise, measure_bars, spline_coefficients
 from superres.optics.usaf.reading import FoundPattern
+from superres.optics.usaf.target import Element
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,13 +50,54 @@ def measure_target(plane: npt.NDArray[np.floating], patterns: Iterable[FoundPatt
                  or row.pattern.element.index > finest[row.pattern.bars])
 
 
-def finest_resolved(rows: Sequence[ElementContrast], bars: str | None = None) -> ElementContrast | None:
-    """The finest element below which none of the measured patterns is lost; of one direction or of both."""
+@dataclass(frozen=True, eq=False)
+class ElementBars:
+    """The directions of one element that were measured: one row, or a lying and a standing one.
+
+    contrast: their mean; 0 where one of them is lost, since an element is resolved in both directions or not at all.
+    """
+
+    element: Element
+    rows: tuple[ElementContrast, ...]
+
+    @property
+    def frequency_cycles_per_px(self) -> float:
+        return float(np.mean([row.frequency_cycles_per_px for row in self.rows]))
+
+    @property
+    def contrast(self) -> float:
+        return 0.0 if self.lost else float(np.mean([row.measured.contrast for row in self.rows]))
+
+    @property
+    def lost(self) -> bool:
+        return any(row.measured.contrast == 0 for row in self.rows)
+
+    @property
+    def lost_in_part(self) -> bool:
+        return self.lost and any(row.measured.contrast > 0 for row in self.rows)
+
+    @property
+    def sampling_limited(self) -> bool:
+        return any(row.measured.sampling_limited for row in self.rows)
+
+
+def by_element(rows: Iterable[ElementContrast]) -> tuple[ElementBars, ...]:
+    """Coarse elements first; of each the lying bars before the standing ones."""
+    found: dict[Element, list[ElementContrast]] = {}
+    for row in sorted(rows, key=lambda each: (each.pattern.element.index, each.pattern.bars)):
+        found.setdefault(row.pattern.element, []).append(row)
+    return tuple(ElementBars(element, tuple(some)) for element, some in found.items())
+
+
+def finest_resolved(rows: Iterable[ElementContrast], cutoff_cycles_per_px: float = math.inf) -> ElementBars | None:
+    """The finest element up to which all are resolved in every direction that was measured.
+
+    cutoff_cycles_per_px: of the objective whose light is in the image.  What a network draws beyond it was not seen
+    and is not counted.
+    """
     best = None
-    for row in sorted(rows, key=lambda each: each.pattern.element.index):
-        if bars is not None and row.pattern.bars != bars:
-            continue
-        if row.measured.contrast == 0:
+    for each in by_element(rows):
+        if each.lost or each.frequency_cycles_per_px > cutoff_cycles_per_px:
             return best
-        best = row
+        best = each
     return best
