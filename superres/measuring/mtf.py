@@ -8,6 +8,8 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
+import numpy as np
+
 from superres.errors import ImageError
 from superres.image import FloatArray
 from superres.optics.edge import EdgeTransfer, slanted_edge
@@ -18,6 +20,9 @@ from superres.optics.usaf.target import Element
 ABOVE_TRUTH = 0.05
 """Contrast: two measurements on noisy images of one target differ by less (each is within 0.05 of the noise-free one,
 19 of 20 within 0.03)."""
+
+CLIPPED = 0.01
+"""Share of an edge's pixels at 0 or at white from which a side counts as clipped; hot pixels and dust stay below."""
 
 SIZE_TOLERANCE = 0.1
 """Relative: farther apart, a stated pixel size and that of the target contradict each other."""
@@ -87,12 +92,14 @@ def not_measured(result: TargetResult, truth: TargetResult | None) -> NotMeasure
 
 @dataclass(frozen=True, eq=False)
 class EdgeResult:
-    """One image of an edge.  pixel_size_um: None where the file does not say; frequencies are then in cycles/px."""
+    """One image of an edge.  pixel_size_um: None where the file does not say; frequencies are then in cycles/px.
+    clipped: share of its pixels at 0 or at white."""
 
     name: str
     grey: FloatArray
     transfer: EdgeTransfer
     pixel_size_um: float | None
+    clipped: float = 0.0
 
 
 def measure_target_at(name: str, grey: FloatArray, where: TargetResult) -> TargetResult:
@@ -126,7 +133,10 @@ def _contradiction(name: str, reading: TargetReading, stated_um: float | None) -
 
 def measure_edge_image(name: str, grey: FloatArray, pixel_size_um: float | None,
                        region: tuple[int, int, int, int] | None = None) -> EdgeResult:
-    """region: (top, left, height, width) px, None for the whole image.  Raises ImageError where there is no edge."""
+    """grey: in units of white.  region: (top, left, height, width) px, None for the whole image.
+
+    Raises ImageError where there is no edge.
+    """
     part = grey
     if region is not None:
         top, left, height, width = region
@@ -135,7 +145,8 @@ def measure_edge_image(name: str, grey: FloatArray, pixel_size_um: float | None,
                              hint="give top,left,height,width in pixels")
         part = grey[top:top + height, left:left + width]
     try:
-        return EdgeResult(name, part, slanted_edge(part), pixel_size_um)
+        clipped = float(np.mean((part <= 0) | (part >= 1)))
+        return EdgeResult(name, part, slanted_edge(part), pixel_size_um, clipped)
     except ImageError as error:
         raise ImageError(f"'{name}': {error.message}", hint=error.hint) from error
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from superres.api.evaluator import Picture
 from superres.image import Array, FloatArray
-from superres.measuring.mtf import EdgeResult, TargetResult, not_measured
+from superres.measuring.mtf import CLIPPED, EdgeResult, TargetResult, not_measured
 from superres.measuring.paper import TABLE_S4
 from superres.optics import Optics
 from superres.optics.transfer import weak_object_transfer
@@ -122,13 +122,18 @@ def edge_page(results: Sequence[EdgeResult], optics: Optics | None) -> Page:
         f"{row[0]}: above half contrast up to 0.5 cycles/px" if row[2] == "–" else
         f"{row[0]}: half contrast at {row[2]} cycles/px" + (f" ({row[3]} cycles/µm)" if row[3] != "–" else "")
         for row in rows)
+    clipped = [result for result in results if result.clipped > CLIPPED]
+    caution = f" Clipped: {', '.join(result.name for result in clipped)}." if clipped else ""
     return Page(
-        "Transfer across an edge", f"{headline}.", subtitle="slanted edge, ISO 12233",
+        "Transfer across an edge", f"{headline}.{caution}", subtitle="slanted edge, ISO 12233",
         sections=[
             Section("Transfer against frequency", [
                 "The camera's pixel is part of the curve; what the computation itself does (bins, difference) is "
                 "divided out. A bright-field edge is a strong object: its curve is that of its intensity, not of "
-                "weak stain. Sharpening lifts it above 1."], svg=edge_curves(results, optics)),
+                "weak stain. Sharpening lifts it above 1."], svg=edge_curves(results, optics),
+                warnings=[f"{result.clipped:.0%} of the pixels of {result.name} are at 0 or at the white level (of an "
+                          "array: its largest value). A clipped side looks steeper than the edge is, and the curve is "
+                          "too good: expose so that both sides lie between." for result in clipped]),
             Section("Numbers", table=Table(
                 ["image", "tilt", "50 % (cycles/px)", "(cycles/µm)", "10 % (cycles/px)", "(cycles/µm)", "levels"],
                 rows)),

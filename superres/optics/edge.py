@@ -23,6 +23,12 @@ LEAST_ANGLE_DEG, MOST_ANGLE_DEG = 1.0, 40.0
 """An edge along the pixels gives no sub-pixel samples; towards 45° rows and columns are no longer told apart."""
 
 _LEAST_CONTRAST = 0.02
+_UNEVEN = 0.1
+"""Share of the step by which a side may stray from its level: uneven light does, a bar or a ramp does more."""
+_BACK = 0.5
+"""Share of the step by which a profile may fall back: sharpening overshoots by less, a line or a bar by more."""
+_NEAR_PX = 8
+"""Overshoot of sharpened images lies nearer to the edge than this."""
 _HINT = "give a region with one straight edge, tilted by 2–10°, that leaves through opposite borders"
 
 
@@ -57,10 +63,15 @@ def slanted_edge(plane: npt.NDArray[np.floating], window_px: int = WINDOW_PX) ->
     and tilted against the pixels.  window_px: half-width of what is used around the edge.
     The profile is gathered in quarter pixels across the edge and differentiated; the transfer of the central difference
     and of the bins, sinc(2f/4)·sinc(f/4), is divided out.  The camera's pixel stays in it.
-    Raises ImageError when there is no such edge (too little contrast, no straight line, a wrong angle, too small).
+    Raises ImageError when there is no such edge (too little contrast, no straight line, a wrong angle, too small,
+    something beside it, a ramp) or a value is not finite.
     Source: ISO 12233:2017, annex D; frequencies are counted across the edge, not along the rows.
     """
-    rows = _with_standing_edge(np.asarray(plane, dtype=np.float64))
+    plane = np.asarray(plane, dtype=np.float64)
+    if not np.isfinite(plane).all():
+        raise ImageError(f"{np.count_nonzero(~np.isfinite(plane))} of {plane.size} pixels are NaN or infinite",
+                         hint="give a region in which every pixel has a value")
+    rows = _with_standing_edge(plane)
     height, width = rows.shape
     if height < 20 or width < 20:
         raise ImageError(f"the region has {height} × {width} px; expected at least 20 × 20", hint=_HINT)
@@ -82,6 +93,7 @@ def slanted_edge(plane: npt.NDArray[np.floating], window_px: int = WINDOW_PX) ->
     numbers = np.bincount(bins[inside], minlength=count)
     known = np.flatnonzero(numbers)
     profile = np.interp(np.arange(count), known, sums[known] / numbers[known])
+    _require_two_even_sides(profile)
     spread = (profile[2:] - profile[:-2]) / 2
     # Flat in its middle half: a Hann or Hamming window over all of it would lower wide line spreads.
     spread = spread * signal.windows.tukey(len(spread), 0.5)
@@ -143,3 +155,33 @@ def _reach(offset: float, slope: float, height: int, width: int) -> float:
     """Pixels of a row that lie on both sides of the edge everywhere."""
     ends = (offset, offset + slope * (height - 1))
     return min(min(ends), width - 1 - max(ends))
+
+
+def _require_two_even_sides(profile: Reals) -> None:
+    """Raises ImageError unless the profile is one step from level to level.
+
+    profile: quarter pixels across the edge, which lies in its middle.
+    """
+    middle = len(profile) // 2
+    quarter = middle // 2
+    first, last = float(np.median(profile[:quarter])), float(np.median(profile[-quarter:]))
+    if first > last:
+        first, last, profile = last, first, profile[::-1]
+    step = last - first
+    rough = profile[:-2] - 2 * profile[1:-1] + profile[2:]
+    noise = 1.4826 * float(np.median(np.abs(rough))) / math.sqrt(6)
+    smooth = np.convolve(np.pad(profile, BINS_PER_PX // 2, mode="edge"), np.full(BINS_PER_PX, 1 / BINS_PER_PX), "valid")
+    smooth = smooth[:len(profile)]
+    reached = (np.flatnonzero(smooth[middle:] >= last - _UNEVEN * step),
+               np.flatnonzero(smooth[middle::-1] <= first + _UNEVEN * step))
+    wide = max(int(part[0]) if len(part) else middle for part in reached)
+    if wide > quarter:
+        raise ImageError(f"the brightness rises over more than {2 * quarter // BINS_PER_PX} px: a ramp, no edge "
+                         "between two even areas", hint=_HINT)
+    back = float((np.maximum.accumulate(smooth) - smooth).max())
+    near = max(_NEAR_PX * BINS_PER_PX, 3 * wide)
+    sides = (np.abs(smooth[:max(middle - near, 0)] - first), np.abs(smooth[middle + near:] - last))
+    stray = max((float(side.max()) for side in sides if len(side)), default=0.0)
+    if back > _BACK * step + 5 * noise or stray > _UNEVEN * step + 5 * noise:
+        raise ImageError(f"beside the edge the brightness strays by {max(back, stray) / max(step, 1e-12):.0%} of the "
+                         "step: a second edge, a bar or uneven light lies within the window", hint=_HINT)

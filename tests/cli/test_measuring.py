@@ -105,6 +105,18 @@ def test_mtf_of_an_edge(superres, tmp_path):
     assert refused.status == 2 and "leaves 'edge.png'" in refused.err
 
 
+def test_mtf_of_a_clipped_edge_says_so_in_headline_and_notes(superres, tmp_path, rng):
+    edge = gaussian_edge(5, 1.0) + rng.normal(0, 0.01, (200, 100))
+    for name, gain in (("fair.png", 1.0), ("clipped.png", 1.15)):  # 0.9 · 1.15 lies above white
+        pixels = np.rint(255 * np.clip(gain * edge, 0, 1)).astype(np.uint8)
+        write_image(tmp_path / name, Image(pixels, 1.0))
+    outcome = superres("mtf", tmp_path / "fair.png", tmp_path / "clipped.png", "--target", "edge")
+    assert outcome.status == 0, outcome.err
+    assert outcome.out.splitlines()[0].endswith("Clipped: clipped.png.")
+    share = re.search(r"note: (\d+)% of the pixels of clipped.png are at 0 or at the white level", outcome.err)
+    assert 40 <= int(share[1]) <= 50 and "fair.png are" not in outcome.err  # the bright half
+
+
 @pytest.mark.parametrize(("words", "error"), [
     (("mtf", "blank.png"), "no USAF-1951 target was found"),
     (("mtf", "blank.png", "--target", "edge"), "opposite sides"),

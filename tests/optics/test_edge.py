@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from superres.errors import ImageError
 from superres.optics.edge import slanted_edge
@@ -52,11 +53,42 @@ def test_half_contrast_frequency_of_a_gaussian():
     assert found.frequency_at(0.001) is None
 
 
+def distance_px(angle_deg, rows=200, columns=100):
+    y, x = np.indices((rows, columns))
+    angle = np.deg2rad(angle_deg)
+    return (x - columns / 2) * np.cos(angle) - (y - rows / 2) * np.sin(angle)
+
+
+def with_bar(plane, first, width, depth=0.8):
+    """A dark bar on the bright side, along the edge; depth in units of the edge's step of 0.8."""
+    beside = distance_px(5)
+    return plane - 0.8 * depth * ((beside > first) & (beside < first + width))
+
+
+def slanted_ramp(angle_deg, wide_px):
+    return np.clip(0.5 + distance_px(angle_deg) / wide_px, 0.05, 0.95)
+
+
+@pytest.mark.parametrize("factor", [1.0, 0.93], ids=["even light", "7 % less light on one side"])
+def test_sharpened_blurred_and_noisy_edges_are_still_edges(factor, rng):
+    """What users have: an unsharp mask with its overshoot, defocus, uneven light."""
+    edge = gaussian_edge(5, 1.5) * np.linspace(1, factor, 100)
+    sharpened = edge + 1.0 * (edge - ndimage.gaussian_filter(edge, 2.0))
+    defocused = gaussian_edge(5, 6.0) * np.linspace(1, factor, 100)
+    for plane in (sharpened, defocused, edge + rng.normal(0, 0.05, edge.shape)):
+        assert slanted_edge(plane).transfer[0] == pytest.approx(1)
+
+
 @pytest.mark.parametrize(("plane", "reason"), [
     (np.full((100, 100), 0.5), "opposite sides"),
     (np.tile(np.linspace(0, 1, 100) > 0.5, (100, 1)).astype(float), "tilted by 0.0°"),
     (gaussian_edge(5, 1.0)[:15], "expected at least 20"),
     (gaussian_edge(5, 1.0, rows=200, columns=24), "beside the edge"),
+    (with_bar(gaussian_edge(5, 1.0), first=12, width=6), "a second edge, a bar"),
+    (with_bar(gaussian_edge(5, 1.0), first=3, width=4), "a second edge, a bar"),
+    (with_bar(gaussian_edge(5, 1.0), first=14, width=8, depth=0.2), "a second edge, a bar"),
+    (slanted_ramp(5, wide_px=90), "a ramp, no edge"),
+    (np.where(np.indices((200, 100)).sum(axis=0) == 7, np.nan, gaussian_edge(5, 1.0)), "8 of 20000 pixels are NaN"),
 ])
 def test_what_is_no_slanted_edge_is_refused_with_the_reason(plane, reason):
     with pytest.raises(ImageError, match=reason):
