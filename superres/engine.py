@@ -17,7 +17,7 @@ from superres.catalog import Catalog
 from superres.config import Precision
 from superres.errors import EngineError, ImageError
 from superres.events import Events
-from superres.image import Array, Image, from_unit
+from superres.image import NETWORK, Array, Image, from_unit
 from superres.inference.device import resolve_device
 from superres.inference.engines import EngineName, arrange, check_names
 from superres.inference.exchange import SupportsDLPack, array_or_tensor, layout_of, tensor_on
@@ -179,7 +179,8 @@ class Engine:
             result[top:top + len(band)] = band
             top += len(band)
         if isinstance(image, Image):
-            return image.with_pixels(result, pixel_size_um=image.pixel_size_um / float(self.geometry.scale) ** passes)
+            return image.with_pixels(result, pixel_size_um=image.pixel_size_um / float(self.geometry.scale) ** passes,
+                                     made_by=NETWORK)
         return result
 
     def stream_rows(self, image: Array | Image, white_level: float | None = None, *, passes: int = 1,

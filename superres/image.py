@@ -16,6 +16,9 @@ FloatArray = npt.NDArray[np.float32]
 FLOAT_LIMIT = 10.0
 """Unit intensities stay near 1, a flat-fielded glint included; 8- or 16-bit values kept as floats do not."""
 
+NETWORK = "a network of superres"
+"""What `Image.made_by` says of outputs: a measurement of cameras must be able to refuse them."""
+
 LUMA_WEIGHTS = (0.299, 0.587, 0.114)
 """ITU-R BT.601: what "greyscale" means in Matlab's rgb2gray (the paper's tool), OpenCV and JPEG."""
 
@@ -30,6 +33,7 @@ class Image:
     white_level: the stored value that means 1.0 (255 for uint8; 4095 for 12 bits in a uint16; 1.0 for float).
         None stands for the maximum of the dtype.
     name: where it came from, for messages.  icc_profile: the file's colour profile, carried along untouched.
+    made_by: what computed the pixels; empty for a camera, and where nobody says so.
     Raises ImageError for another shape or dtype, an empty image, NaN or infinity, a pixel size that is not positive, or
     a white level that the dtype cannot hold.
     """
@@ -39,6 +43,7 @@ class Image:
     white_level: float | None = None
     name: str = ""
     icc_profile: bytes | None = field(default=None, repr=False)
+    made_by: str = ""
 
     def __post_init__(self) -> None:
         label = f"image '{self.name}'" if self.name else "image"

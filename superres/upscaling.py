@@ -12,7 +12,7 @@ from superres.engine import Engine
 from superres.errors import ImageError
 from superres.events import Events, Progress
 from superres.guard import judge, require_fit
-from superres.image import Array, Image
+from superres.image import NETWORK, Array, Image
 from superres.io.atomic import require_own_places
 from superres.io.header import square_pixel_size_um
 from superres.io.images import (
@@ -73,7 +73,8 @@ def upscale_file(
 
     source: any image that superres reads.  target: .tif (written band by band: memory stays bounded) or .png (held
     whole).  Without any pixel size the one that the weights were trained on is assumed, and a note says so.  The output
-    has the input's dtype, white level and colour profile, and its corrected pixel size; it appears whole or not at all.
+    has the input's dtype, white level and colour profile, and its corrected pixel size, and says that a network made
+    it; it appears whole or not at all.
     What about the input does not fit the weights is a note each, or with checks.strict an error; an output folder that
     is made is a note too.
     Raises ImageError, StorageError, EngineError or Cancelled.
@@ -146,7 +147,8 @@ def _write(engine: Engine, image: Image, target: Path, passes: int, events: Even
     bands = _reported(engine, image, passes, height, events)
     pixel_size_um = image.pixel_size_um / float(engine.geometry.scale) ** passes
     if target.suffix.lower() not in TIFF_SUFFIXES:
-        write_image(target, image.with_pixels(np.concatenate(list(bands)), pixel_size_um=pixel_size_um))
+        write_image(target, image.with_pixels(np.concatenate(list(bands)), pixel_size_um=pixel_size_um,
+                                              made_by=NETWORK))
         return
     write_image_bands(
         target,
@@ -156,6 +158,7 @@ def _write(engine: Engine, image: Image, target: Path, passes: int, events: Even
         pixel_size_um,
         image.white_level,
         image.icc_profile,
+        NETWORK,
     )
 
 

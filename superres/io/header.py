@@ -38,6 +38,7 @@ class ImageHeader:
     pixel_size_um: (y, x) as stated, None where nothing is stated that can be believed.  pixel_size_origin: where that
     was found, or why it is not believed.  white_level: stated by the file, None for the dtype's maximum.
     stage_position_um: (y, x) of the stage, or None.  ignored: what else the file holds and the Image will not.
+    made_by: what our own files say about who computed their pixels.
     """
 
     shape: tuple[int, ...]
@@ -48,6 +49,7 @@ class ImageHeader:
     stage_position_um: tuple[float, float] | None = None
     icc_profile: bytes | None = None
     ignored: tuple[str, ...] = ()
+    made_by: str = ""
 
 
 def square_pixel_size_um(header: ImageHeader, name: str) -> float | None:

@@ -49,7 +49,7 @@ def read_image(path: Path | str, pixel_size_um: float | None = None, white_level
         if white_level is None and pixels.dtype == np.float32 and pixels.max() > FLOAT_LIMIT:
             raise ImageError(f"'{path.name}' holds float values up to {pixels.max():g}; expected 0 (black) … 1 (white)",
                              hint="set white_level to the value that means white, such as 255 or 65535")
-    return Image(pixels, pixel_size_um, white_level, path.name, header.icc_profile)
+    return Image(pixels, pixel_size_um, white_level, path.name, header.icc_profile, header.made_by)
 
 
 def read_header(path: Path | str) -> ImageHeader:
@@ -97,7 +97,8 @@ def write_image(path: Path | str, image: Image) -> None:
     """Write an image under a temporary name and rename it into place.
 
     `.tif` (ImageJ's dialect where it can hold the image), `.ome.tif` and `.png` (8 and 16 bits): all keep dtype, pixel
-    size, white level and colour profile.  Raises ImageError for another suffix, StorageError if it cannot be written.
+    size, white level, colour profile and made_by.  Raises ImageError for another suffix, StorageError if it cannot be
+    written.
     """
     path = Path(path)
     if path.suffix.lower() == ".png":
@@ -106,11 +107,12 @@ def write_image(path: Path | str, image: Image) -> None:
         write_bytes(path, encode_png(image, path.name))
         return
     write_image_bands(path, image.pixels.shape, image.pixels.dtype, [image.pixels], image.pixel_size_um,
-                      image.white_level, image.icc_profile)
+                      image.white_level, image.icc_profile, image.made_by)
 
 
 def write_image_bands(path: Path | str, shape: tuple[int, ...], dtype: np.dtype[np.generic], bands: Iterable[Array],
-                      pixel_size_um: float, white_level: float | None = None, icc_profile: bytes | None = None) -> None:
+                      pixel_size_um: float, white_level: float | None = None, icc_profile: bytes | None = None,
+                      made_by: str = "") -> None:
     """Write a large image as it is made: bands of rows, top to bottom, each (h, W) or (h, W, 3) of any height.
 
     Memory is bounded by one band.  `.tif`, `.tiff` and their `.ome.` forms only; otherwise like `write_image`.
@@ -120,7 +122,7 @@ def write_image_bands(path: Path | str, shape: tuple[int, ...], dtype: np.dtype[
     check_writable_suffix(path, bands_only=True)
     from superres.io.tiff_write import ImageFacts, write_tiff
 
-    write_tiff(path, ImageFacts(tuple(shape), np.dtype(dtype), pixel_size_um, white_level, icc_profile), bands)
+    write_tiff(path, ImageFacts(tuple(shape), np.dtype(dtype), pixel_size_um, white_level, icc_profile, made_by), bands)
 
 
 def check_writable_suffix(path: Path | str, bands_only: bool = False) -> None:

@@ -61,8 +61,8 @@ def read_raster(path: Path) -> tuple[Array, ImageHeader]:
 
 
 def encode_png(image: Image, name: str) -> bytes:
-    """A PNG file: 8 or 16 bits, with the colour profile, and with pixel size and white level in a text chunk of our own
-    (PNG's pHYs means the size on paper).  Raises ImageError for float pixels.
+    """A PNG file: 8 or 16 bits, with the colour profile, and with pixel size, white level and made_by in a text chunk
+    of our own (PNG's pHYs means the size on paper).  Raises ImageError for float pixels.
     """
     if image.pixels.dtype == np.float32:
         raise ImageError(f"cannot write '{name}': PNG holds 8 or 16 bits, the image is float32",
@@ -73,9 +73,11 @@ def encode_png(image: Image, name: str) -> bytes:
     if not encoded:
         raise ImageError(f"cannot write '{name}': OpenCV refused {image.pixels.shape} {image.pixels.dtype}")
     content: bytes = data.tobytes()
-    facts = {"pixel_size_um": image.pixel_size_um}
+    facts: dict[str, float | str] = {"pixel_size_um": image.pixel_size_um}
     if image.white_level is not None:
         facts["white_level"] = float(image.white_level)
+    if image.made_by:
+        facts["made_by"] = image.made_by
     added = _chunk(b"tEXt", _TEXT_KEY + json.dumps(facts).encode("ascii"))
     if image.icc_profile:
         added = _chunk(b"iCCP", b"ICC profile\0\0" + zlib.compress(image.icc_profile)) + added
@@ -115,7 +117,7 @@ def _truncated(name: str, expected: str) -> ImageError:
 
 def _parse_png(start: bytes, tail: bytes, name: str) -> ImageHeader:
     height, width, depth, colour = 0, 0, 0, 0
-    facts: dict[str, float] = {}
+    facts: dict[str, Any] = {}
     icc: bytes | None = None
     for kind, data in _png_chunks(start, name, whole=False):
         if kind == b"IHDR":
@@ -135,7 +137,7 @@ def _parse_png(start: bytes, tail: bytes, name: str) -> ImageHeader:
         None if pixel_size_um is None else (pixel_size_um, pixel_size_um),
         "PNG text chunk" if facts else "PNG states a size on paper only",
         facts.get("white_level"), icc_profile=icc,
-        ignored=(ALPHA,) if colour in (_PNG_GREY_ALPHA, _PNG_RGB_ALPHA) else ())
+        ignored=(ALPHA,) if colour in (_PNG_GREY_ALPHA, _PNG_RGB_ALPHA) else (), made_by=str(facts.get("made_by", "")))
 
 
 def _png_chunks(content: bytes, name: str, whole: bool) -> Iterator[tuple[bytes, bytes]]:

@@ -10,7 +10,7 @@ import tifffile
 from superres.errors import ImageError
 from superres.image import Array, default_white_level
 from superres.io.header import ALPHA, ImageHeader, accepted_dtype, turned
-from superres.io.tiff_metadata import ICC_TAG, read_sampling
+from superres.io.tiff_metadata import ICC_TAG, made_by, read_sampling
 
 _DAMAGED = "the file is damaged or was not written to its end; copy it again from the microscope, or leave it out"
 _JPEG_COMPRESSIONS = frozenset({6, 7, 33007, 34892, 34712})
@@ -68,7 +68,7 @@ def _header(tiff: tifffile.TiffFile, name: str) -> ImageHeader:
     orientation = page.tags.valueof(_ORIENTATION_TAG, default=1)
     ignored = (*((ALPHA,) if page.extrasamples else ()), *turned(int(orientation)))
     return ImageHeader(shape, dtype, sampling.pixel_size_um, sampling.origin, sampling.white_level,
-                       sampling.stage_position_um, page.tags.valueof(ICC_TAG), ignored)
+                       sampling.stage_position_um, page.tags.valueof(ICC_TAG), ignored, made_by(page))
 
 
 def _check_photometric(page: tifffile.TiffPage, dtype: np.dtype[np.generic], name: str) -> None:

@@ -14,6 +14,9 @@ from superres.io.header import PRINT_PIXEL_UM
 SOFTWARE = "superres"
 """Start of the Software tag of our own files; only in those is MaxSampleValue the white level and not a statistic."""
 
+MADE_BY = "; made by "
+"""In that tag, before what computed the pixels."""
+
 ICC_TAG, MAX_SAMPLE_TAG, FLOAT_MAX_SAMPLE_TAG, SOFTWARE_TAG = 34675, 281, 341, 305
 X_RESOLUTION_TAG, Y_RESOLUTION_TAG, RESOLUTION_UNIT_TAG, BITS_TAG = 282, 283, 296, 258
 
@@ -54,6 +57,12 @@ def read_sampling(tiff: tifffile.TiffFile, page: tifffile.TiffPage, dtype: np.dt
     else:
         stated = _from_resolution(page)
     return Sampling(stated.pixel_size_um, stated.origin, own_white)
+
+
+def made_by(page: tifffile.TiffPage) -> str:
+    """What computed the pixels, where one of our own files says so."""
+    software = str(page.tags.valueof(SOFTWARE_TAG, default=""))
+    return software.partition(MADE_BY)[2] if software.startswith(SOFTWARE) else ""
 
 
 def _own_white_level(page: tifffile.TiffPage, dtype: np.dtype[np.generic]) -> float | None:

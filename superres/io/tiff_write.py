@@ -15,7 +15,7 @@ from superres._version import __version__
 from superres.errors import ImageError
 from superres.image import Array
 from superres.io.atomic import replacing
-from superres.io.tiff_metadata import FLOAT_MAX_SAMPLE_TAG, MAX_SAMPLE_TAG, SOFTWARE
+from superres.io.tiff_metadata import FLOAT_MAX_SAMPLE_TAG, MADE_BY, MAX_SAMPLE_TAG, SOFTWARE
 
 _STRIP_BYTES = 1 << 20
 _CLASSIC_LIMIT = 2 ** 32 - 2 ** 25
@@ -29,7 +29,7 @@ class ImageFacts:
     """What a file should say besides its pixels.
 
     shape: (H, W) or (H, W, 3).  dtype: uint8, uint16 or float32.  pixel_size_um: > 0.  white_level: None for the
-    dtype's maximum.  icc_profile: carried along.
+    dtype's maximum.  icc_profile: carried along.  made_by: what computed the pixels, goes into the Software tag.
     """
 
     shape: tuple[int, ...]
@@ -37,6 +37,7 @@ class ImageFacts:
     pixel_size_um: float
     white_level: float | None = None
     icc_profile: bytes | None = None
+    made_by: str = ""
 
     @property
     def bytes(self) -> int:
@@ -62,7 +63,8 @@ def write_tiff(path: Path, facts: ImageFacts, bands: Iterable[Array]) -> None:
         tiff.write((_deflated(strip, little) for strip in source), shape=facts.shape, dtype=little,
                    photometric="rgb" if len(facts.shape) == 3 else "minisblack",
                    compression="adobe_deflate", rowsperstrip=rows, iccprofile=facts.icc_profile,
-                   software=f"{SOFTWARE} {__version__}", extratags=_white_level_tags(facts), **tags)
+                   software=f"{SOFTWARE} {__version__}" + (MADE_BY + facts.made_by if facts.made_by else ""),
+                   extratags=_white_level_tags(facts), **tags)
         if next(source, None) is not None:
             raise ImageError(f"'{path.name}': more rows were given than its shape {facts.shape} holds")
 

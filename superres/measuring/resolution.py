@@ -83,7 +83,8 @@ def measure_exposures(first: Image, second: Image) -> ResolutionResult:
     spectrum = radial_spectrum(first.grey())
     for image in (first, second):
         plane = image.unit()[:, :, 1] if image.channels == 3 else image.unit()
-        reason = why_not_camera_noise(plane, 1 / image.white if image.pixels.dtype.kind == "u" else 0.0)
+        reason = (f"its file says that {image.made_by} made it" if image.made_by else
+                  why_not_camera_noise(plane, 1 / image.white if image.pixels.dtype.kind == "u" else 0.0))
         if reason:
             return ResolutionResult(name, first.pixel_size_um, spectrum, None, f"'{image.name}': {reason}")
     a, b = (each.unit()[:, :, 1] if each.channels == 3 else each.unit() for each in (first, second))
@@ -112,7 +113,7 @@ def resolution_csv(results: Sequence[ResolutionResult]) -> str:
 
 def resolution_page(results: Sequence[ResolutionResult], optics: Optics | None) -> Page:
     measured = [result for result in results if result.correlation is not None]
-    rows = [[result.name, f"{result.pixel_size_um:.4g}", *_limits(result)] for result in results]
+    rows = [[result.name, f"{result.pixel_size_um:.4g}", *_limits(result, optics)] for result in results]
     refused = [f"{result.name} is refused: {result.refused}." for result in results if result.correlation is None]
     sections = [Section("Numbers", [AT_MOST], warnings=refused, table=Table(
         ["image", "pixel (µm)", "period at 1/7 (µm)", "at ½ bit", "at 1/2"], rows))]
@@ -122,17 +123,24 @@ def resolution_page(results: Sequence[ResolutionResult], optics: Optics | None) 
                                 svg=correlation_curves(measured, optics)))
     sections.append(Section("Power spectra", ["Mean over rings, per area of the object, so that images of different "
                                               "pixels lie upon each other."], svg=spectrum_curves(results, optics)))
-    return Page("Resolution without a target", _headline(results), sections, subtitle="Fourier ring correlation")
+    return Page("Resolution without a target", _headline(results, optics), sections,
+                subtitle="Fourier ring correlation")
 
 
-def _limits(result: ResolutionResult) -> list[str]:
-    """Periods at the usual thresholds, the most daring first."""
+def _limits(result: ResolutionResult, optics: Optics | None) -> list[str]:
+    """Periods at the usual thresholds, the most daring first; none is finer than a known cut-off."""
     found = result.correlation
     if found is None:
         return ["refused", "", ""]
     limits = [found.limit_at(threshold) for threshold in (found.threshold, found.half_bit(), 0.5)]
-    return [f"{result.pixel_size_um / limit:.3f}" if limit else
-            f"below {result.pixel_size_um / found.frequency[-1]:.3f}" for limit in limits]
+    cells = []
+    for limit in limits:
+        period = result.pixel_size_um / (limit or float(found.frequency[-1]))
+        if optics is not None and period * optics.cutoff_cycles_per_um < 1:
+            cells.append(f"cut-off, {1 / optics.cutoff_cycles_per_um:.3f}")
+        else:
+            cells.append(f"{period:.3f}" if limit else f"below {period:.3f}")
+    return cells
 
 
 def camera_noise_um2(image: Image) -> float:
@@ -188,14 +196,18 @@ def _cutoffs(axes: Any, optics: Sequence[Optics]) -> None:
                       textcoords="offset points")
 
 
-def _headline(results: Sequence[ResolutionResult]) -> str:
+def _headline(results: Sequence[ResolutionResult], optics: Optics | None) -> str:
     parts = []
     for result in results:
-        if result.limit_um:
+        tested = result.limit_um or (result.pixel_size_um / float(result.correlation.frequency[-1])
+                                     if result.correlation is not None else None)
+        if tested and optics is not None and tested * optics.cutoff_cycles_per_um < 1:
+            parts.append(f"{result.name}: at most the optical cut-off of {1 / optics.cutoff_cycles_per_um:.3f} µm; "
+                         f"the measured {tested:.3f} µm lies beyond it and therefore is not resolution")
+        elif result.limit_um:
             parts.append(f"{result.name}: noise-limited resolution {result.limit_um:.3f} µm")
         elif result.correlation is None:
             parts.append(f"{result.name}: no resolution: {result.refused}")
         else:
-            finest = result.pixel_size_um / float(result.correlation.frequency[-1])
-            parts.append(f"{result.name}: noise-limited resolution below {finest:.3f} µm, the finest that was tested")
+            parts.append(f"{result.name}: noise-limited resolution below {tested:.3f} µm, the finest that was tested")
     return "; ".join(parts) + "."

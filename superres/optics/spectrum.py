@@ -26,6 +26,12 @@ LOW_RINGS, LEAST_CORRELATION = 8, 0.35
 """The coarsest rings of two halves that show one object agree: tissue 0.97 and more, pure noise 0.00 ± 0.10."""
 
 
+ROUNDING_DOUBT = 2.0
+"""Noise of fewer roundings than this may be rounding itself, which is as white as a camera's and passes every other
+test: 8-bit outputs of a network hold 0.7–1.7 roundings (2.0 where their spectrum tells them), frames of a sensor 3.5
+(noise of 0.4 % in 8 bits) and 8.8 (1 %)."""
+
+
 @dataclass(frozen=True, eq=False)
 class RadialSpectrum:
     """frequency: centres of the rings, cycles per pixel.  power: mean |F|² of a ring over the window's energy, so that
@@ -170,9 +176,15 @@ def why_not_camera_noise(plane: Plane, step: float = 0.0) -> str:
         return (f"its finest frequencies hold no white noise (power uneven by {floor.unevenness:.2f} times, a camera "
                 "frame's is even): it was resampled, as across a seam of a mosaic, compressed, denoised, or made "
                 "by a network")
-    if floor.sd <= 1.2 * rounding or floor.sd == 0.0:
+    # What was rounded holds one rounding more.
+    beside = np.sqrt(max(floor.sd ** 2 - rounding ** 2, 0.0))
+    if floor.sd == 0.0 or beside < 0.7 * rounding:
         return ("it holds no noise beyond the rounding of its levels: it was denoised, or made by a network or a "
                 "simulator")
+    if beside < ROUNDING_DOUBT * rounding:
+        return (f"its noise is {beside / rounding:.1f} times the rounding of its levels, expected at least "
+                f"{ROUNDING_DOUBT:g} times: so little cannot be told from rounding, which outputs of a network hold "
+                "as well; a camera's 16-bit file would tell")
     return ""
 
 

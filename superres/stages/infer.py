@@ -13,7 +13,7 @@ import numpy as np
 from superres.api.evaluator import Case
 from superres.api.source import Pair
 from superres.events import Events, Progress
-from superres.image import FloatArray, Image, default_white_level, from_unit
+from superres.image import NETWORK, FloatArray, Image, default_white_level, from_unit
 from superres.io.images import read_image, write_image
 from superres.optics import Optics
 from superres.resample import bicubic
@@ -94,6 +94,7 @@ def _as_camera(unit: FloatArray, field: TestField, step: int, scale: Fraction) -
         field.white_level,
         f"{field.pair.name}_pass{step}",
         coarse.icc_profile,
+        NETWORK,
     )
 
 

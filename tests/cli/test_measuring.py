@@ -211,6 +211,35 @@ def network(weights_file):
     return weights_file
 
 
+def test_resolution_refuses_outputs_by_what_their_file_says_and_by_their_noise(superres, stained_file, tmp_path):
+    """8-bit outputs hold rounding, which is white like a camera's noise."""
+    for name in ("out.png", "out.tif"):
+        made = superres("upscale", stained_file, tmp_path / name)
+        assert made.status == 0, made.err
+        told = superres("resolution", tmp_path / name, "--na", "0.95")
+        assert "no resolution: one image gives no ring correlation: its file says that a network" in told.out
+    fallen_silent = tmp_path / "fallen-silent.png"
+    cv2.imwrite(str(fallen_silent), cv2.imread(str(tmp_path / "out.png")))
+    seen = superres("resolution", fallen_silent, "--pixel-size-um", "0.074", "--na", "0.95")
+    assert seen.status == 0 and "times the rounding of its levels" in seen.out, seen.out
+    twice = superres("resolution", tmp_path / "out.png", stained_file, "--exposures", "--pixel-size-um", "0.1")
+    assert "no resolution: 'out.png': its file says that a network" in twice.out
+
+
+def test_nothing_finer_than_the_optical_cutoff_is_called_resolution(superres, tmp_path, rng):
+    """Half of the band of the grid, 0.25 cycles/px, at a pixel so small that no light carries it."""
+    radius = np.hypot(np.fft.fftfreq(256)[:, None], np.fft.fftfreq(256)[None])
+    grain = np.fft.ifft2(np.fft.fft2(rng.normal(0, 1, (256, 256))) * (radius < 0.2)).real
+    frame = 0.5 + 0.1 * grain / grain.std() + rng.normal(0, 0.01, (256, 256))
+    write_image(tmp_path / "a.png", Image(np.rint(255 * np.clip(frame, 0, 1)).astype(np.uint8), 0.06))
+    free = superres("resolution", tmp_path / "a.png")
+    assert float(re.search(r"resolution ([\d.]+) µm", free.out)[1]) == pytest.approx(0.3, rel=0.06)
+    bound = superres("resolution", tmp_path / "a.png", "--na", "0.95")
+    first, *_, row = bound.out.splitlines()
+    assert "at most the optical cut-off of 0.367 µm" in first and "therefore is not resolution" in first
+    assert "cut-off, 0.367" in row and "0.3 " not in row and not re.search(r"0\.[0-2]\d\d", row), row
+
+
 def test_upscale_warns_refuses_and_draws(superres, stained_file, network, tmp_path):
     words = ("upscale", stained_file, tmp_path / "out.tif", "--weights", network)
     warned = superres(*words, "--pixel-size-um", "0.2775", "--consistency-map", tmp_path / "map.html",

@@ -17,7 +17,7 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
 from superres.errors import ImageError, StorageError
-from superres.image import Image
+from superres.image import NETWORK, Image
 from superres.io.images import ImageFile, read_header, read_image, write_image, write_image_bands
 
 PROFILE = b"\0\0\2\x0cprofile" * 40
@@ -31,22 +31,23 @@ def pixels_of(rng: np.random.Generator, dtype: type, shape: tuple[int, ...] = (2
 
 
 @pytest.mark.parametrize("suffix", [*TIFF_SUFFIXES, ".png"])
-@pytest.mark.parametrize("shape", [(23, 37), (37, 23, 3), (1, 1), (2, 3)])
+@pytest.mark.parametrize(("shape", "made_by"), [((23, 37), ""), ((37, 23, 3), NETWORK), ((1, 1), NETWORK),
+                                                ((2, 3), "")])
 @pytest.mark.parametrize(("dtype", "white"), [
     (np.uint8, None), (np.uint8, 200.0), (np.uint16, None), (np.uint16, 4095.0), (np.uint16, 4000.0),
     (np.float32, None), (np.float32, 2.5)])
-def test_everything_that_an_image_holds_survives_its_file(tmp_path, rng, suffix, shape, dtype, white):
+def test_everything_that_an_image_holds_survives_its_file(tmp_path, rng, suffix, shape, made_by, dtype, white):
     if suffix == ".png" and dtype is np.float32:
         with pytest.raises(ImageError, match=r"PNG holds 8 or 16 bits"):
             write_image(tmp_path / "a.png", Image(pixels_of(rng, dtype, shape), 0.185))
         return
-    image = Image(pixels_of(rng, dtype, shape), 0.185, white, icc_profile=PROFILE)
+    image = Image(pixels_of(rng, dtype, shape), 0.185, white, icc_profile=PROFILE, made_by=made_by)
     path = tmp_path / f"field{suffix}"
     write_image(path, image)
     back = read_image(path)
     np.testing.assert_array_equal(back.pixels, image.pixels)
     assert back.pixels.dtype == dtype
-    assert (back.pixel_size_um, back.white, back.name) == (0.185, image.white, path.name)
+    assert (back.pixel_size_um, back.white, back.name, back.made_by) == (0.185, image.white, path.name, made_by)
     header = read_header(path)
     assert (header.shape, header.dtype) == (shape, np.dtype(dtype))
     if suffix != ".png":

@@ -65,8 +65,11 @@ class FrcEvaluator(CaseMeanEvaluator):
 
 
 def input_correlation(image: Image) -> RingCorrelation:
-    """Raises ImageError where one image cannot be split: too small, resampled, compressed, without noise, or nothing
-    else."""
+    """Raises ImageError where one image cannot be split: an output, too small, resampled, compressed, without noise, or
+    nothing else."""
+    if image.made_by:
+        raise ImageError(f"one image gives no ring correlation: its file says that {image.made_by} made it",
+                         hint="measure the camera's own files")
     grey = image.grey()
     # Greys of colour mix three noises; one channel keeps the camera's own.
     plane = image.unit()[:, :, 1] if image.channels == 3 else grey
