@@ -23,7 +23,7 @@ from superres.io.images import (
     write_image,
     write_image_bands,
 )
-from superres.measuring.consistency import check_map, check_map_suffix, measure_consistency, write_map
+from superres.measuring.consistency import check_map, check_map_suffix, measure_consistency, require_size, write_map
 from superres.measuring.drift import drift_page, measure_passes
 from superres.optics.consistency import limit_of
 from superres.report.pages import Page, write_page
@@ -84,6 +84,8 @@ def upscale_file(
     if checks.consistency_map is not None:
         check_map(checks.consistency_map, engine.weights)
     image, known = _read(engine, source, sampling, events)
+    if checks.consistency_map is not None:
+        require_size(image)
     findings = judge(image, engine.weights, known)
     if checks.strict:
         require_fit(findings, source.name)

@@ -16,12 +16,14 @@ from superres.io.images import TIFF_SUFFIXES, write_image
 from superres.io.weights import Weights
 from superres.optics import Optics
 from superres.optics.consistency import (
+    MARGIN_PX,
     ForwardModel,
     VisibleSpot,
     consistency_map,
     finest_visible,
     limit_of,
     noise_level,
+    ordinary_level,
     visible_spots,
 )
 from superres.optics.spectrum import noise_sd
@@ -33,17 +35,26 @@ NOISE_PX = 1024
 
 GRATING_CONTRAST = 0.2
 
+MODEL_FLOOR = 0.5
+"""% of white: strong stain is imaged not quite linearly, so that a true fine image differs by up to this much."""
+
+LEAST_SIDE_PX = 2 * MARGIN_PX
+"""The forward model reaches so far to both sides: in a smaller image everything is border."""
+
 SUFFIXES = (*TIFF_SUFFIXES, ".html")
 
 
 @dataclass(frozen=True, eq=False)
 class ConsistencyResult:
     """percent: (h, w) float32 on the input's pixels, |A(output) − input| in % of white.  noise: its 99th percentile
-    where there is only camera noise.  spots: the smallest invented structures that would show."""
+    where there is only camera noise, and no less than the model's own error.  level: the same, and no less than what
+    the map itself shows nearly everywhere: only what rises above that is seen in it.  spots: the smallest invented
+    structures that would show."""
 
     name: str
     percent: FloatArray
     noise: float
+    level: float
     model: ForwardModel
     spots: tuple[VisibleSpot, ...]
 
@@ -54,20 +65,29 @@ class ConsistencyResult:
 
     def sentence(self) -> str:
         return (f"Consistency of '{self.name}': mean {self.percent.mean():.2f} % of white, 99th percentile "
-                f"{np.percentile(self.percent, 99):.2f} %; camera noise alone gives {self.noise:.2f} %; "
+                f"{np.percentile(self.percent, 99):.2f} %; camera noise and the model alone give {self.noise:.2f} %; "
                 f"{self.striking:.1%} of the pixels lie above twice that")
 
 
 def measure_consistency(given: Image, output: Image, weights: Weights) -> ConsistencyResult:
     """given: the coarse input.  output: what the network made of it.  Raises ImageError where the weights do not say
-    which objectives they stand between."""
+    which objectives they stand between, or the input is smaller than the forward model's reach."""
+    require_size(given)
     coarse, fine = _require_objectives(weights)
     model = ForwardModel(coarse, fine, given.pixel_size_um, output.pixel_size_um)
     percent = 100 * consistency_map(model, output.pixels, given.pixels, output.white, given.white)
     height, width = (min(side, NOISE_PX) for side in given.shape_px)
     middle = given.crop((given.height - height) // 2, (given.width - width) // 2, height, width)
-    noise = max(100 * noise_level(noise_sd(middle.unit()), given.channels), 0.05)
-    return ConsistencyResult(given.name, percent, noise, model, visible_spots(model, 2 * noise / 100))
+    noise = max(100 * noise_level(noise_sd(middle.unit()), given.channels), MODEL_FLOOR)
+    level = max(noise, ordinary_level(percent, given.channels))
+    return ConsistencyResult(given.name, percent, noise, level, model, visible_spots(model, 2 * level / 100))
+
+
+def require_size(given: Image) -> None:
+    if min(given.shape_px) < LEAST_SIDE_PX:
+        raise ImageError(f"'{given.name}' has {given.height} × {given.width} px, too small for a consistency map: its "
+                         f"forward model reaches ±{MARGIN_PX} px; expected at least {LEAST_SIDE_PX} px a side",
+                         hint="give a larger image, or leave --consistency-map out")
 
 
 def _require_objectives(weights: Weights) -> tuple[Optics, Optics]:
@@ -104,23 +124,30 @@ def consistency_page(result: ConsistencyResult, given: Image) -> Page:
     step = max(1, -(-max(height, width) // 700))
     shown = to_uint8(given.with_pixels(np.ascontiguousarray(given.pixels[::step, ::step])).rgb())
     averaged = f" One dot is the mean of {block} × {block} px." if block > 1 else ""
-    rows = [[f"{spot.side_um:.2f} µm", "not even black" if spot.contrast is None else f"{spot.contrast:.0%}"]
-            for spot in result.spots]
+    rows = [[f"{spot.side_um:.2f} µm", _contrast(spot.contrast)] for spot in result.spots]
     return Page(
         f"Consistency of {result.name} with the optics", result.sentence() + ".", subtitle="refutes, never confirms",
         sections=[
             Section("Where the output contradicts its input", [
                 "The output is taken back through the coarse objective and pixel and compared with what the camera "
-                "saw. Bright places hold structure that the input does not support, or lack some that it shows."],
+                "saw. Bright places hold structure that the input does not support, or lack some that it shows. A "
+                "bright rim along the edges of the image is the network's border error: there it sees one side only."],
                 pictures=[Picture("map", f"in % of white, blurred by 0.8 px.{averaged}", pixels),
                           Picture("input", f"{height} × {width} px", shown)], side_by_side=True),
             Section("What this map can and cannot show", [
                 "It can refute a structure, never confirm one. " + limit_of(result.model),
                 _reach(result),
-                "The table gives the contrast of an invented dark square on white that lifts the map above twice the "
-                "noise, by its side. Strong stain is imaged not quite linearly, which by itself leaves up to about "
-                "half a per cent."],
+                "The table gives the contrast of an invented dark square on white that lifts the map above "
+                f"{2 * result.level:.2f} %, by its side: twice the largest of the camera's noise, what strong stain, "
+                "imaged not quite linearly, leaves by itself (half a per cent), and what this map shows nearly "
+                "everywhere."],
                 table=Table(["side", "contrast"], rows))])
+
+
+def _contrast(contrast: float | None) -> str:
+    if contrast is None:
+        return "not even black"
+    return "< 1 %" if contrast < 0.01 else f"{100 * contrast:.0f} %"
 
 
 def _round_up(value: float) -> float:
@@ -130,8 +157,8 @@ def _round_up(value: float) -> float:
 
 
 def _reach(result: ConsistencyResult) -> str:
-    finest = finest_visible(result.model, 2 * result.noise / 100, GRATING_CONTRAST)
+    finest = finest_visible(result.model, 2 * result.level / 100, GRATING_CONTRAST)
     if finest is None:
-        return f"At this image's noise an invented grating of {GRATING_CONTRAST:.0%} contrast shows nowhere."
-    return (f"At this image's noise an invented grating of {GRATING_CONTRAST:.0%} contrast on white shows up to "
+        return f"In this map an invented grating of {GRATING_CONTRAST:.0%} contrast shows nowhere."
+    return (f"In this map an invented grating of {GRATING_CONTRAST:.0%} contrast on white shows up to "
             f"{finest:.1f} cycles/µm; weaker or finer ones do not.")

@@ -115,6 +115,15 @@ def noise_level(noise_sd: float, channels: int, quantile: float = 0.99) -> float
     return noise_sd * gain * math.sqrt(float(stats.chi2.ppf(quantile, channels)) / channels)
 
 
+def ordinary_level(found: FloatArray, channels: int, quantile: float = 0.99) -> float:
+    """The quantile of a map, in its unit, from its median: as if it were noise throughout.
+
+    A few bright places do not move it; an output that differs from its input everywhere raises it.
+    """
+    ratio = stats.chi2.ppf(quantile, channels) / stats.chi2.ppf(0.5, channels)
+    return float(np.median(found)) * math.sqrt(float(ratio))
+
+
 def limit_of(model: ForwardModel) -> str:
     """What the map cannot see, in one sentence; it belongs beside every map."""
     cutoff, fine = model.coarse.cutoff_cycles_per_um, model.fine.cutoff_cycles_per_um

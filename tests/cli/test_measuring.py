@@ -18,6 +18,7 @@ from superres.image import Image
 from superres.io.images import read_image, write_image
 from superres.io.weights import read_weights, write_weights
 from superres.optics import Optics
+from superres.optics.consistency import ForwardModel
 from superres.optics.usaf.target import TargetSpec, draw_target
 from superres.resample import bicubic
 from superres.training.history import HistoryRow, write_history
@@ -264,6 +265,40 @@ def test_upscale_warns_refuses_and_draws(superres, stained_file, network, tmp_pa
         assert "upscale:" not in early.err, "said before anything is loaded"
     lost = superres("upscale", tmp_path / "lost.tif", *words[2:])
     assert lost.status == 2 and lost.err.startswith("error: no such file")
+
+
+def test_the_map_claims_no_sensitivity_that_it_disproves(stained_file, network):
+    """Without camera noise the model's own error decides; where the output is off everywhere, what the map shows."""
+    from superres.measuring.consistency import consistency_page, measure_consistency
+
+    weights, fine = read_weights(network), read_image(stained_file.parents[2] / "fine" / "ihc" / "field.tif")
+    model = ForwardModel(weights.coarse, weights.fine, 0.185, 0.074)
+    seen = model.coarsen(fine.unit(), (96, 96))
+    given = Image(seen.astype(np.float32), 0.185, 1.0, "field")
+    true = measure_consistency(given, fine, weights)
+    assert true.noise == true.level == 0.5 and true.striking < 0.01
+    planted = fine.pixels.copy()
+    planted[117:124, 117:124] //= 2
+    false = measure_consistency(given, fine.with_pixels(planted), weights)
+    assert false.level == 0.5 and false.percent[44:52, 44:52].max() > 2 * false.level
+    off = np.clip(fine.unit() + 0.03 * np.random.default_rng(0).choice([-1, 1], (48, 48, 1)).repeat(5, 0).repeat(5, 1),
+                  0, 1)
+    spread = measure_consistency(given, Image(off.astype(np.float32), 0.074, 1.0), weights)
+    assert spread.striking > 0.2 and np.mean(spread.percent > 2 * spread.level) < 0.05
+    for few, many in zip(true.spots, spread.spots, strict=True):
+        assert few.contrast is not None and (many.contrast is None or many.contrast > 2 * few.contrast)
+    for result in (true, spread):
+        cells = [row[1] for row in consistency_page(result, given).sections[1].table.rows]
+        assert all(re.fullmatch(r"not even black|< 1 %|[1-9]\d* %", cell) for cell in cells), cells
+
+
+@pytest.mark.parametrize("side", [1, 47])
+def test_an_image_smaller_than_the_forward_models_reach_gets_no_map(superres, network, tmp_path, side):
+    write_image(tmp_path / "small.png", Image(np.full((side, side, 3), 200, dtype=np.uint8), 0.185))
+    outcome = superres("upscale", tmp_path / "small.png", tmp_path / "out.tif", "--weights", network,
+                       "--consistency-map", tmp_path / "map.html")
+    assert outcome.status == 2 and f"{side} × {side} px, too small for a consistency map" in outcome.err
+    assert "±24 px" in outcome.err and not (tmp_path / "out.tif").exists()
 
 
 def test_weights_without_objectives_allow_no_map_and_say_so_before_the_work(superres, stained_file, weights_file,
