@@ -80,7 +80,7 @@ def upscale_file(
     Raises ImageError, StorageError, EngineError or Cancelled.
     """
     events = events if events is not None else Events()
-    check_files(source, target, checks)
+    check_files(source, target, checks, sampling)
     if checks.consistency_map is not None:
         check_map(checks.consistency_map, engine.weights)
     image, known = _read(engine, source, sampling, events)
@@ -106,13 +106,19 @@ def upscale_file(
         events.note("upscale", f"written: {checks.drift_report}")
 
 
-def check_files(source: Path, target: Path, checks: Checks = Checks()) -> None:
-    """What can be wrong about the names of input and outputs and about the input's header, before anything is loaded.
+def check_files(source: Path, target: Path, checks: Checks = Checks(), sampling: Sampling = Sampling()) -> None:
+    """What can be wrong about the names of input and outputs, about the input's header and about what is given for it,
+    before anything is loaded.
 
     Raises ImageError or StorageError.
     """
     check_writable_suffix(target)
-    read_header(source)
+    header = read_header(source)
+    pixel_size_um = sampling.pixel_size_um
+    if pixel_size_um is None:
+        pixel_size_um = square_pixel_size_um(header, source.name) or 1.0
+    # A single pixel is refused for the same pixel size and white level as the whole image.
+    Image(np.zeros((1, 1), header.dtype), pixel_size_um, sampling.white_level, source.name)
     for path in (target, checks.consistency_map, checks.drift_report):
         if path is not None and path.is_dir():
             raise ImageError(f"'{path}' is a folder; expected the name of a file to write", hint="add a file name")

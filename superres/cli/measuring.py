@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from superres.cli.shared import console_events
+from superres.cli.words import for_pairs, in_words
 from superres.errors import ImageError, SuperresError
 
 if TYPE_CHECKING:
@@ -105,14 +106,19 @@ def evaluate(
 ) -> None:
     """Score weights on pairs: every evaluator, beside bicubic up-sampling."""
     from superres.catalog import Catalog
+    from superres.engine import Engine
+    from superres.io.weights import read_weights
     from superres.measuring.scoring import evaluated_page, load_pairs
+    from superres.weights import shipped_weights
 
     catalog = Catalog.discover()
     names = evaluator or ["ssim", "psnr", "difference-map", "consistency", "spectrum"]
     made_of = [_evaluator(catalog, name) for name in names]
-    engine = open_engine(weights, device)
-    with console_events() as events:
+    read = read_weights(weights if weights is not None else shipped_weights())
+    with in_words(for_pairs):    # before the engine, which takes its time
         acquisition = load_pairs(where, white_level)
+    engine = Engine.from_weights(read, device)
+    with console_events() as events:
         title = f"{_name(weights)} on {', '.join(where)}"
         made, _ = evaluated_page(title, engine, acquisition, made_of, events)
     print_page(made, page)
@@ -129,7 +135,7 @@ def cross_tissue(
     from superres.measuring import scoring
 
     names = weights_names(weights)
-    with console_events() as events:
+    with in_words(for_pairs), console_events() as events:
         engines = {name: open_engine(path, device) for name, path in zip(names, weights, strict=True)}
         acquisition = scoring.load_pairs(where, white_level)
         found = scoring.cross_tissue(engines, acquisition, events)

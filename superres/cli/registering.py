@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
 from superres.cli.shared import Overrides, console_events
+from superres.cli.words import for_a_scan, in_words
 
 SCALE = re.compile(r"([1-9]\d*)(?:/([1-9]\d*))?")
 
@@ -33,10 +33,10 @@ def register(
     """
     given = [*(overrides or ()), *([f'run.output="{out.as_posix()}"'] if out else ())]
     if scan.is_dir():
-        with in_words_of_the_command():
+        with in_words(for_a_scan):
             tables = _tables(scan, coarse_pixel_size, fine_pixel_size, scale)
-            summary = _registered(tables, str(scan), given, words=for_the_command)
-        typer.echo(for_the_command(summary))
+            summary = _registered(tables, str(scan), given, words=for_a_scan)
+        typer.echo(for_a_scan(summary))
     else:
         typer.echo(_registered(read_pipeline(scan), str(scan), given, scan.resolve().parent))
 
@@ -79,30 +79,3 @@ def _tables(folder: Path, coarse_um: float | None, fine_um: float | None, scale:
         "model": {"plugin": "bicubic", "options": {"up": int(ratio[1]), "down": int(ratio[2] or 1)}},
         "split": {"test": 0, "validation": 0},
     }
-
-
-@contextmanager
-def in_words_of_the_command() -> Iterator[None]:
-    """Errors speak of keys of a pipeline file; who gave folders has none, but can set the same keys on the command."""
-    from superres.errors import ConfigError, Problem, SuperresError
-
-    try:
-        yield
-    except ConfigError as error:
-        problems = tuple(Problem("--scale" if re.fullmatch(r"model\.options(\.up|\.down)?", each.where) else each.where,
-                                 for_the_command(each.message), for_the_command(each.hint))
-                         for each in error.problems)
-        raise ConfigError(problems, source=error.message.partition(": ")[0]) from error
-    except SuperresError as error:
-        error.message, error.hint = for_the_command(error.message), for_the_command(error.hint)
-        raise
-
-
-def for_the_command(text: str) -> str:
-    """`set source.options.white_level = 4095` as `give --set source.options.white_level=4095`."""
-    text = text.replace("or set model.options up and down", "or give --scale")
-    text = text.replace("with --set run.output=...", "with --out").replace("pixel sizes in [source]", "pixel sizes")
-    text = re.sub(r"(?:(?:\bset )?source\.options\.|\b)(coarse|fine)_pixel_size_um", r"--\1-pixel-size", text)
-    key, value = r"((?:source|register)\.[\w.]*\w)", r"""["']?([^\s"',;:()]+(?:,[^\s"',;:()]+)?)["']?"""
-    return re.sub(rf"(?<!-)\bset {key}(?: = {value})?",
-                  lambda found: f"give --set {found[1]}={found[2] or '...'}", text)

@@ -9,6 +9,7 @@ import typer
 
 from superres.cli.measuring import Device, WhiteLevel, open_engine, print_page, weights_names
 from superres.cli.shared import console_events
+from superres.cli.words import for_pairs, in_words
 from superres.errors import SuperresError
 
 Table = Literal["S1", "S2", "S3", "S4"]
@@ -44,7 +45,7 @@ def reproduce(
     files: list[Path | None] = list(weights or []) or ([run / "weights.safetensors"] if run is not None else [None])
     if not all(part.strip().isdigit() and int(part) > 0 for part in sides.split(",")):
         raise SuperresError(f"--sides is '{sides}'; expected numbers of pixels", hint="such as --sides 160,818,2048")
-    with console_events() as events:
+    with in_words(for_pairs), console_events() as events:
         engines = {name: open_engine(path, device) for name, path in zip(weights_names(files), files, strict=True)}
         pairs = load_pairs(where or ["builtin:ihc"], white_level)
         subject = Subject(engines, pairs, run, tuple(int(part) for part in sides.split(",")))

@@ -8,8 +8,9 @@ from typing import Annotated, Any
 
 import typer
 
-from superres.cli.registering import for_the_command, in_words_of_the_command, read_pipeline
+from superres.cli.registering import read_pipeline
 from superres.cli.shared import Overrides, console_events
+from superres.cli.words import for_a_scan, in_words
 
 
 def stitch(
@@ -32,12 +33,12 @@ def stitch(
     from superres.stitching import stitch_scans
 
     given, of_folder = list(overrides or ()), scan.is_dir()
-    with in_words_of_the_command() if of_folder else nullcontext():
+    with in_words(for_a_scan) if of_folder else nullcontext():
         tables = (_tables(scan, coarse_pixel_size, positions) if of_folder
                   else _without_fields(read_pipeline(scan, "superres stitch")))
         plan = make_plan(tables, base=None if of_folder else scan.resolve().parent, overrides=given, source=str(scan))
         folder = out if out is not None else Path("runs") / f"stitch-{scan.resolve().stem}"
-        with console_events(for_the_command if of_folder else str) as events:
+        with console_events(for_a_scan if of_folder else str) as events:
             stitched = stitch_scans(acquired(plan.source), plan.registrar, folder, events, with_mosaics=mosaic)
         typer.echo(stitched.summary())
         if stitched.failed:

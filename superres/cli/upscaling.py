@@ -8,6 +8,7 @@ from typing import Annotated, Literal
 import typer
 
 from superres.cli.shared import console_events
+from superres.cli.words import for_an_image, in_words
 
 
 def upscale(
@@ -34,17 +35,15 @@ def upscale(
     from superres.upscaling import Checks, Sampling, check_files, upscale_file
     from superres.weights import NAME, shipped_weights
 
-    checks = Checks(strict, consistency_map, drift_report)
-    check_files(image, output, checks)
+    checks, sampling = Checks(strict, consistency_map, drift_report), Sampling(pixel_size_um, white_level)
+    with in_words(for_an_image):
+        check_files(image, output, checks, sampling)
     path = weights if weights is not None else shipped_weights()
     loaded = Engine.load(path, device=device, engine=engine, precision=precision)
-    with console_events() as events:
+    with in_words(for_an_image), console_events() as events:
         if weights is None:
             events.note("upscale", f"no --weights given: '{NAME}' of superres, for stained sections, trained on "
                                    "simulated images (see its model card)")
         events.note("upscale", str(loaded.describe()))
-        upscale_file(
-            loaded, image, output, Sampling(pixel_size_um, white_level), passes=passes,
-            checks=checks, events=events,
-        )
+        upscale_file(loaded, image, output, sampling, passes=passes, checks=checks, events=events)
     typer.echo(str(output))

@@ -57,11 +57,7 @@ def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene
             raise SourceError(f"'{folder.name}' is a scan: its tiles and fields are no pairs yet",
                               hint=f"register it first: `superres register {folders[0]}` leaves the pairs in its run "
                               "folder, under work/register-.../pairs, which can be given here")
-        try:
-            return PairsSource(folder=folder, white_level=white_level).acquire()
-        except SourceError as error:
-            hint = error.hint.replace("source.options.white_level", "--white-level")
-            raise SourceError(error.message, hint=hint) from error
+        return PairsSource(folder=folder, white_level=white_level).acquire()
     if white_level is not None:
         raise SourceError(f"--white-level is {white_level:g}, but scenes of the virtual microscope are given",
                           hint="leave it out: it is for a folder of pairs")

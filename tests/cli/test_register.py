@@ -13,7 +13,7 @@ from typer.testing import CliRunner
 
 from superres.builtin.sources.simulate import SimulateSource
 from superres.cli import app
-from superres.cli.registering import for_the_command
+from superres.cli.words import for_a_scan
 from superres.image import Image
 from superres.io.images import read_image, write_image
 from superres.scan_folder import write_scan_folder
@@ -121,26 +121,13 @@ def test_notes_meanwhile_speak_as_the_command(capsys: pytest.CaptureFixture[str]
     from superres.cli.shared import console_events
 
     text = 'parts lie beside their place; set register.options.warp = "smooth"'
-    with console_events(for_the_command) as events:
+    with console_events(for_a_scan) as events:
         events.note("register", text)
     assert "give --set register.options.warp=smooth" in capsys.readouterr().err
     with console_events() as events:
         events.note("register", text)
     assert text in capsys.readouterr().err
 
-
-@pytest.mark.parametrize(("hint", "said"), [
-    ("set source.options.white_level = 4095, or to 65535", "give --set source.options.white_level=4095, or to 65535"),
-    ("set source.options.stage_axes = '-y,x', or change", "give --set source.options.stage_axes=-y,x, or change"),
-    ('set register.options.warp = "smooth"', "give --set register.options.warp=smooth"),
-    ("or set source.options.coarse_pixel_size_um", "or --coarse-pixel-size"),
-    ("set source.options.slide_from ('one' for one slide)", "give --set source.options.slide_from=... ('one' for one"),
-    ("source.options.coarse_pixel_size_um or fine_pixel_size_um (in Python: pixel_size_um)",
-     "--coarse-pixel-size or --fine-pixel-size (in Python: pixel_size_um)"),
-    ("choose another folder with --set run.output=...", "choose another folder with --out"),
-])
-def test_keys_of_a_pipeline_file_in_the_words_of_the_command(hint: str, said: str) -> None:
-    assert said in for_the_command(hint)
 
 def test_pixel_sizes_that_do_not_make_the_scale_name_its_option() -> None:
     """The hint as the stage says it."""
@@ -152,7 +139,7 @@ def test_pixel_sizes_that_do_not_make_the_scale_name_its_option() -> None:
     pair = Pair("p", "s", Image(np.zeros((4, 4), np.uint8), 0.185), Image(np.zeros((10, 10), np.uint8), 0.09))
     with pytest.raises(SourceError) as refused:
         check_scale(Acquisition(pairs=(pair,), fine_pixel_size_um=0.09), Geometry(5, 2, origin_multiple=2))
-    said = for_the_command(str(refused.value.hint))
+    said = for_a_scan(str(refused.value.hint))
     assert "--scale" in said and "[source]" not in said and "model.options" not in said
 
 

@@ -74,7 +74,7 @@ def test_pairs_of_a_12_bit_camera_need_their_white_level(tmp_path):
         write_image(tmp_path / kind / "a" / "a.tif", Image(np.full((side, side), 3000, np.uint16), 3.7 / side))
     with pytest.raises(SourceError, match="look like 12 bits") as caught:
         load_pairs([str(tmp_path)])
-    assert caught.value.hint.startswith("set --white-level = 4095")
+    assert caught.value.hint.startswith("set source.options.white_level = 4095")
     assert load_pairs([str(tmp_path)], 4095).pairs[0].fine.white_level == 4095
     with pytest.raises(SourceError, match="--white-level is 4095, but scenes"):
         load_pairs(["builtin:ihc"], 4095)

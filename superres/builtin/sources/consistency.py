@@ -141,7 +141,7 @@ def check_white_level(given: float | None, tiles: Mapping[Path, ImageHeader], fi
         f"the largest value in {len(seen)} of the 16-bit images is {largest} "
         f"({relative(max(seen, key=lambda path: seen[path]), folder)}), and they state no white level: 65535 would "
         f"make them black; they look like {bits} bits",
-        hint=f"set source.options.white_level = {2**bits - 1}, or to 65535 if they are meant to be that dark")
+        hint=f"set source.options.white_level = {2**bits - 1} (or 65535, if they are meant to be that dark)")
 
 
 def _spread(paths: Sequence[Path]) -> list[Path]:

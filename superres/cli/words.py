@@ -1,0 +1,63 @@
+"""Errors and hints speak of keys of a pipeline file; commands without one say the same in options of their own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+from superres.errors import ConfigError, Problem, SuperresError
+
+_IN_PYTHON = " (in Python: pixel_size_um)"
+
+
+@contextmanager
+def in_words(words: Callable[[str], str]) -> Iterator[None]:
+    """Errors raised within are said in the words of a command: message and hint, and each problem of a ConfigError."""
+    try:
+        yield
+    except ConfigError as error:
+        problems = tuple(Problem("--scale" if re.fullmatch(r"model\.options(\.up|\.down)?", each.where) else each.where,
+                                 words(each.message), words(each.hint))
+                         for each in error.problems)
+        raise ConfigError(problems, source=error.message.partition(": ")[0]) from error
+    except SuperresError as error:
+        error.message, error.hint = words(error.message), words(error.hint)
+        raise
+
+
+def for_a_scan(text: str) -> str:
+    """For `superres register` and `stitch`, which take a folder and `--set`:
+    `set source.options.white_level = 4095` as `give --set source.options.white_level=4095`."""
+    text = text.replace("or set model.options up and down", "or give --scale")
+    text = text.replace("with --set run.output=...", "with --out").replace("pixel sizes in [source]", "pixel sizes")
+    text = text.replace("set source.options.folder and ", "check the folder that is given, or set ")
+    text = text.replace(_IN_PYTHON, "")
+    text = re.sub(r"\bset source\.options\.(?=(?:coarse|fine)_pixel_size_um)", "give ", text)
+    text = re.sub(r"(?:source\.options\.|\b)(coarse|fine)_pixel_size_um", r"--\1-pixel-size", text)
+    key, value = r"((?:source|register)\.[\w.]*\w)", r"""["']?([^\s"',;:()]+(?:,[^\s"',;:()]+)?)["']?"""
+    return re.sub(rf"(?<!-)\bset {key}(?: = {value})?",
+                  lambda found: f"give --set {found[1]}={found[2] or '...'}", text)
+
+
+def for_an_image(text: str) -> str:
+    """For `superres upscale`, which takes one image, `--pixel-size-um` and `--white-level`."""
+    text = text.replace("source.options.coarse_pixel_size_um or fine_pixel_size_um" + _IN_PYTHON, "pixel_size_um")
+    return _white_level(text.replace("set pixel_size_um", "give --pixel-size-um"))
+
+
+def for_pairs(text: str) -> str:
+    """For the commands that score on a folder of pairs: they take `--white-level`, and all else from the files."""
+    text = re.sub(r"set source\.options\.folder and source\.options\.\w+", "put them there", text)
+    text = text.replace("give both the same file name, or set source.options.key",
+                        "give both the same file name; where this is a scan, `superres register` it first")
+    text = text.replace(", or set source.options.key", "").replace(", or source.options.coarse and fine", "")
+    text = text.replace(f"set source.options.coarse_pixel_size_um or fine_pixel_size_um{_IN_PYTHON}, or ", "")
+    text = re.sub(r"or set source\.options\.\w+_pixel_size_um", "or correct what the files say", text)
+    return _white_level(text.replace("source acquisition registers", "`superres register` registers"))
+
+
+def _white_level(text: str) -> str:
+    text = re.sub(r"set (?:source\.options\.)?white_level (?:= |(?=to ))", "give --white-level ", text)
+    text = text.replace("give --white-level to the", "give --white-level, the")
+    return re.sub(r"\bwhite_level is\b", "--white-level is", text)

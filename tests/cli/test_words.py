@@ -1,0 +1,84 @@
+"""Hints in the words of commands that have no pipeline file: what they say can be typed."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tifffile
+from typer.testing import CliRunner
+
+from superres.cli import app
+from superres.cli.words import for_a_scan, for_an_image, for_pairs
+from superres.image import Image
+from superres.io.header import give_pixel_size
+from superres.io.images import write_image
+
+NOWHERE = ("--device", "cuda:77")
+"""A device that no machine has: an engine would be refused."""
+
+
+@pytest.mark.parametrize(("hint", "said"), [
+    ("set source.options.white_level = 4095 (or 65535, if", "give --set source.options.white_level=4095 (or 65535, if"),
+    ("set source.options.stage_axes = '-y,x', or change", "give --set source.options.stage_axes=-y,x, or change"),
+    ('set register.options.warp = "smooth"', "give --set register.options.warp=smooth"),
+    ("or set source.options.coarse_pixel_size_um", "or give --coarse-pixel-size"),
+    ("set source.options.slide_from ('one' for one slide)", "give --set source.options.slide_from=... ('one' for one"),
+    (give_pixel_size("metadata"), "give --coarse-pixel-size or --fine-pixel-size, or fix the metadata"),
+    ("sizes (source.options.fine_pixel_size_um × scale)", "sizes (--fine-pixel-size × scale)"),
+    ("set source.options.folder and source.options.coarse; image",
+     "check the folder that is given, or give --set source.options.coarse=...; image"),
+    ("choose another folder with --set run.output=...", "choose another folder with --out"),
+])
+def test_in_the_words_of_register(hint: str, said: str) -> None:
+    assert said in for_a_scan(hint)
+
+
+@pytest.mark.parametrize(("hint", "said"), [
+    (give_pixel_size("resolution tags"), "give --pixel-size-um, or fix the resolution tags"),
+    ("set white_level to the value that means white", "give --white-level, the value that means white"),
+    ("set pixel_size_um, or fix the file's metadata", "give --pixel-size-um, or fix the file's metadata"),
+])
+def test_in_the_words_of_upscale(hint: str, said: str) -> None:
+    assert for_an_image(hint) == said
+
+
+@pytest.mark.parametrize(("hint", "said"), [
+    (give_pixel_size("metadata"), "fix the metadata"),
+    ("set source.options.white_level = 4095 (or 65535, if", "give --white-level 4095 (or 65535, if"),
+    ("white_level is 4095, which", "--white-level is 4095, which"),
+    ("set source.options.folder and source.options.fine; image", "put them there; image"),
+    ("rename one, or set source.options.key", "rename one"),
+])
+def test_in_the_words_of_evaluate(hint: str, said: str) -> None:
+    assert for_pairs(hint) == said
+
+
+@pytest.mark.parametrize(("options", "message", "hint"), [
+    ((), "pixels of 'in.tif' are not square", "if they are square, give --pixel-size-um, or fix the"),
+    (("--pixel-size-um", "-1"), "has pixel size -1.0 µm; expected a positive number", "give --pixel-size-um"),
+    (("--pixel-size-um", "0.2", "--white-level", "4095"), "has white level 4095", "give --white-level, the stored"),
+])
+def test_upscale_refuses_header_and_arguments_before_the_engine(tmp_path: Path, options: tuple[str, ...], message: str,
+                                                                hint: str) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", np.zeros((20, 30), np.uint8), resolution=(50000, 25000),
+                     resolutionunit="CENTIMETER")
+    done = CliRunner().invoke(app, ["upscale", str(tmp_path / "in.tif"), str(tmp_path / "out.tif"), *NOWHERE, *options])
+    assert done.exit_code == 2 and message in done.output and hint in done.output, done.output
+    assert "source.options" not in done.output
+
+
+def test_upscale_asks_for_the_white_level_of_floats_by_its_option(tmp_path: Path) -> None:
+    tifffile.imwrite(tmp_path / "in.tif", np.full((20, 30), 200, np.float32))
+    done = CliRunner().invoke(app, ["upscale", str(tmp_path / "in.tif"), str(tmp_path / "out.tif"), "--device", "cpu"])
+    assert done.exit_code == 2 and "give --white-level, the value that means white" in done.output, done.output
+
+
+def test_evaluate_refuses_pairs_before_the_engine(tmp_path: Path) -> None:
+    for kind, side in (("coarse", 20), ("fine", 50)):
+        write_image(tmp_path / kind / "a" / "a.tif", Image(np.full((side, side), 3000, np.uint16), 3.7 / side))
+    done = CliRunner().invoke(app, ["evaluate", str(tmp_path), *NOWHERE])
+    assert done.exit_code == 2 and "hint: give --white-level 4095 (or 65535, if" in done.output, done.output
+    given = CliRunner().invoke(app, ["evaluate", str(tmp_path), *NOWHERE, "--white-level", "4095"])
+    assert given.exit_code == 2 and "cuda:77" in given.output, given.output
