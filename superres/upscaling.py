@@ -139,9 +139,8 @@ def drift_of(engine: Engine, image: Image, passes: int) -> Page:
     height, width = (min(DRIFT_PX, side) // step * step or side for side in image.shape_px)
     top, left = ((side - part) // 2 // step * step for side, part in
                  zip(image.shape_px, (height, width), strict=True))
-    fed = image.crop(top, left, height, width)
-    fed = fed.with_pixels(fed.unit(), white_level=1.0)
-    images = [fed]
+    given = image.crop(top, left, height, width)
+    fed, images = given.with_pixels(given.unit(), white_level=1.0), [given]
     for _ in range(passes):
         fed = engine(fed)
         images.append(fed)

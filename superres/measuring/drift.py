@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fractions import Fraction
@@ -22,6 +21,9 @@ from superres.resample import bicubic
 CROP_UM = 18.0
 """Width of what the pictures show, from the middle: 96 coarse pixels of 0.185 µm."""
 
+COARSEST = 0.5
+"""cycles/µm: coarser structure, most of any image's power, is not counted beside what lies beyond a cut-off."""
+
 
 @dataclass(frozen=True, eq=False)
 class Pass:
@@ -30,8 +32,8 @@ class Pass:
     number: 0 for the input itself.  image: as a file holds it.  mean_rgb: in units of white.
     change: mean |this pass brought back to the grid of the one before − that one|, in % of white; None for the input.
     to_input: SSIM of the luma against the input after coming back to its grid.  to_truth: the same on the truth's grid.
-    reach: highest frequency (cycles/µm) at which its power exceeds the input's noise.
-    added: share of its power (above 0.5 cycles/µm) that lies beyond the coarse cut-off.
+    reach: highest frequency (cycles/µm) at which its power exceeds the input's noise; None where it does nowhere.
+    added: share of its power (above 0.5 cycles/µm) that lies beyond the coarse cut-off; None where that is rounding.
     """
 
     number: int
@@ -47,7 +49,8 @@ class Pass:
 
 def measure_passes(images: Sequence[Image], scale: Fraction, coarse: Optics | None, truth: FloatArray | None = None
                    ) -> tuple[Pass, ...]:
-    """images: the input, then the output after each pass; each is `scale` times as large as the one before.
+    """images: the input as its file holds it, then the output after each pass; each is `scale` times as large as the
+    one before.
 
     truth: (H, W, 3) in units of white on the first pass's grid, where there is one.
     """
@@ -71,7 +74,8 @@ def measure_passes(images: Sequence[Image], scale: Fraction, coarse: Optics | No
             name = "input" if number == 0 else f"pass {number}"
             resolution = ResolutionResult(name, image.pixel_size_um, radial_spectrum(image.grey()), None)
             reach = resolution.reach_cycles_per_um(1.5 * floor)
-            added = _beyond(resolution, coarse.cutoff_cycles_per_um) if coarse else None
+            if coarse and reach is not None and reach > COARSEST:  # shares of rounding errors say nothing
+                added = _beyond(resolution, coarse.cutoff_cycles_per_um)
         mean = unit.mean(axis=(0, 1), dtype=np.float64)
         passes.append(Pass(number, image, (float(mean[0]), float(mean[1]), float(mean[2])), change,
                            _ssim(home, given) if home is not None else None, on_truth, reach, added, resolution))
@@ -126,8 +130,8 @@ def _warnings(passes: Sequence[Pass], coarse: Optics | None, fine: Optics | None
                   and each.reach > optics.cutoff_cycles_per_um]
         if beyond:
             farthest = max(each.reach or 0.0 for each in beyond)
-            found.append(f"From pass {beyond[0].number} on the spectrum goes beyond the {word} cut-off of "
-                         f"{optics.cutoff_cycles_per_um:.3f} cycles/µm, at most to {farthest:.3f}.")
+            found.append(f"From pass {beyond[0].number} on the spectrum stands above the input's noise beyond the "
+                         f"{word} cut-off of {optics.cutoff_cycles_per_um:.3f} cycles/µm, at most to {farthest:.3f}.")
     start = np.array(passes[0].mean_rgb)
     drift = 100 * float(np.abs(np.array(passes[-1].mean_rgb) - start).max())
     if drift > 1.0:
@@ -147,12 +151,12 @@ def _picture(each: Pass) -> Picture:
                    f"{side} × {side} px of {1000 * image.pixel_size_um:.1f} nm", pixels)
 
 
-def _beyond(result: ResolutionResult, cutoff: float) -> float:
+def _beyond(result: ResolutionResult, cutoff: float) -> float | None:
     frequency = result.spectrum.frequency / result.pixel_size_um
     weight = result.spectrum.power * frequency  # a ring's area grows with its radius
-    counted = frequency > 0.5
+    counted = frequency > COARSEST
     total = float(weight[counted].sum())
-    return float(weight[counted & (frequency > cutoff)].sum()) / total if total > 0 else math.nan
+    return float(weight[counted & (frequency > cutoff)].sum()) / total if total > 0 else None
 
 
 def _ssim(image: FloatArray, truth: FloatArray) -> float | None:

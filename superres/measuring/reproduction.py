@@ -169,11 +169,11 @@ def _figure_s4(subject: Subject, events: Events) -> Page:
 
 def _figure_s6(subject: Subject, events: Events) -> Page:
     case = next(cases_of(subject.engine, subject.acquisition.pairs, subject.acquisition.coarse, events))
-    fed, images = case.input.with_pixels(case.input.unit(), white_level=1.0), []
-    for _ in range(4):
+    fed, images = case.input.with_pixels(case.input.unit(), white_level=1.0), [case.input]
+    for _ in range(3):
         events.raise_if_cancelled()
+        fed = subject.engine(fed)
         images.append(fed)
-        fed = subject.engine(fed) if len(images) < 4 else fed
     weights = subject.engine.weights
     passes = measure_passes(images, subject.engine.geometry.scale, weights.coarse, case.truth)
     return _page(subject, drift_page(case.name, passes, weights.coarse, weights.fine))

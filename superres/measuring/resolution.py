@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import io
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -144,8 +145,10 @@ def _limits(result: ResolutionResult, optics: Optics | None) -> list[str]:
 
 
 def camera_noise_um2(image: Image) -> float:
-    """The white noise of a camera frame's luma as power per area."""
-    return (noise_floor(image.grey()).sd * image.pixel_size_um) ** 2
+    """The white noise of a camera frame's luma as power per area, and no less than the rounding of its type (of 16 bits
+    for floats, more than cameras have): a frame without noise would put every frequency above it."""
+    step = 1 / (image.white if image.pixels.dtype.kind == "u" else 65535.0)
+    return (max(noise_floor(image.grey()).sd, step / math.sqrt(12)) * image.pixel_size_um) ** 2
 
 
 def correlation_curves(results: Sequence[ResolutionResult], optics: Optics | None) -> str:

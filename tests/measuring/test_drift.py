@@ -4,6 +4,7 @@ from fractions import Fraction
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from superres.image import Image
 from superres.measuring.drift import drift_page, measure_passes
@@ -56,9 +57,39 @@ def test_invented_detail_and_fading_colours_are_named_with_the_pass(frame):
     assert passes[2].added > 10 * passes[1].added
     page = drift_page("field", passes, COARSE, FINE)
     (what, *_) = page.sections
-    assert any("From pass 2 on" in text and "2.727" in text for text in what.warnings)
+    assert any("From pass 2 on the spectrum stands above the input's noise" in text and "2.727" in text
+               for text in what.warnings)
     assert any("3.545" in text for text in what.warnings)
     assert any("Colours drift" in text for text in what.warnings)
+
+
+def test_passes_of_a_blank_image_reach_nowhere(frame):
+    """255 everywhere: what an enlarged constant holds is rounding of floats, no detail."""
+    for given in (Image(np.full((96, 96, 3), 255, dtype=np.uint8), 0.185), Image(np.ones((96, 96), np.float32), 0.185)):
+        first = Image(bicubic(given.rgb(), SCALE), 0.074)
+        passes = measure_passes([given, first, enlarged(first)], SCALE, COARSE)
+        assert [(each.reach, each.added) for each in passes] == [(None, None)] * 3
+        what = drift_page("blank", passes, COARSE, FINE).sections[0]
+        assert what.warnings == [] and "nan" not in "".join(what.table.as_text())
+
+
+def test_a_faint_shade_over_a_blank_image_has_no_share_beyond_the_cutoff():
+    """As networks leave it at borders: above the rounding of 8 bits, but at 0.1 cycles/µm only."""
+    given = Image(np.full((96, 96, 3), 255, dtype=np.uint8), 0.185)
+    shade = 0.01 * np.cos(2 * np.pi * 0.1 * 0.074 * np.arange(240))[:, None, None] * np.ones((1, 240, 3))
+    passes = measure_passes([given, Image((0.9 + shade).astype(np.float32), 0.074)], SCALE, COARSE)
+    assert 0.05 < passes[1].reach < 0.5 and passes[1].added is None
+
+
+def test_a_frame_without_noise_reaches_no_farther_than_its_detail(frame):
+    """Blurred to 0.7 cycles/µm and stored in 8 bits."""
+    smooth = ndimage.gaussian_filter(frame.pixels, (3, 3, 0))
+    given = Image(np.rint(255 * np.clip(smooth, 0, 1)).astype(np.uint8), 0.185)
+    clean = Image(smooth, 0.185)
+    first = enlarged(clean)
+    passes = measure_passes([given, first], SCALE, COARSE)
+    assert passes[1].reach < COARSE.cutoff_cycles_per_um
+    assert drift_page("smooth", passes, COARSE, FINE).sections[0].warnings == []
 
 
 def test_against_a_truth_a_pass_is_scored_on_the_truths_grid(frame):
