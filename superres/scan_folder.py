@@ -67,7 +67,7 @@ def write_scan_folder(acquisition: Acquisition, folder: Path, events: Events | N
 
     def write(path: Path, image: Readable) -> None:
         events.raise_if_cancelled()
-        events.progress(Progress("acquire", next(done), total, image.name))
+        events.progress(Progress("acquire", next(done), total, f"writing {image.name}"))
         write_image(path, image.read())
 
     with _appearing(Path(folder)) as temporary:

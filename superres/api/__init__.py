@@ -23,6 +23,7 @@ from superres.api.plugin import (
 from superres.api.registrar import Mosaic, PlacedTile, Registrar, Registration
 from superres.api.source import Acquisition, FineField, GroundTruth, Pair, Scan, Source, Tile
 from superres.errors import ImageError, RegistrationError, SourceError
+from superres.events import Events, Progress
 from superres.image import FloatArray, Image
 from superres.optics import Optics
 from superres.transform import Transform, Warp
@@ -31,10 +32,10 @@ if TYPE_CHECKING:
     from superres.resample import bicubic
 
 __all__ = [
-    "KINDS", "Acquisition", "Case", "Evaluator", "FineField", "FloatArray", "Geometry", "GroundTruth", "Image",
-    "ImageError", "Loss", "Model", "Mosaic", "NativeSpec", "Optics", "Pair", "Picture", "PlacedTile", "Plugin",
-    "PluginOptions", "Registrar", "Registration", "RegistrationError", "ResolvedPath", "ResolvedPattern", "Scan",
-    "Score", "Source", "SourceError", "Tile", "Transform", "Warp", "bicubic", "resolve_path", "resolve_pattern",
+    "KINDS", "Acquisition", "Case", "Evaluator", "Events", "FineField", "FloatArray", "Geometry", "GroundTruth",
+    "Image", "ImageError", "Loss", "Model", "Mosaic", "NativeSpec", "Optics", "Pair", "Picture", "PlacedTile", "Plugin",
+    "PluginOptions", "Progress", "Registrar", "Registration", "RegistrationError", "ResolvedPath", "ResolvedPattern",
+    "Scan", "Score", "Source", "SourceError", "Tile", "Transform", "Warp", "bicubic", "resolve_path", "resolve_pattern",
 ]
 
 

@@ -155,6 +155,11 @@ class Source(Plugin):
         """Gather the images; called once a run.  Large images should be Readables that load when read.
 
         The same options must give the same acquisition: the run's resume logic relies on it.
+        A source that takes longer than about two seconds should take a further parameter, `events: Events | None =
+        None` (of superres.api), which is passed where the signature names it: call `events.raise_if_cancelled()`
+        before every image that it makes, so that Ctrl-C is obeyed, and
+        `events.progress(Progress("acquire", done, total, remark))` with done < total, for the end is the caller's to
+        tell.
         Raises SourceError or ImageError, with what to do, for anything missing or unreadable.
         """
 

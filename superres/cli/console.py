@@ -6,6 +6,7 @@ import signal
 import sys
 import time
 from collections.abc import Callable
+from dataclasses import replace
 from types import FrameType, TracebackType
 from typing import Any
 
@@ -19,12 +20,12 @@ class ConsoleEvents(Events):
     """Events for a person at a terminal.  Use as a context manager: Ctrl-C then asks the run to stop at a safe point.
 
     The second Ctrl-C interrupts at once.  words: what becomes of the text of a note, for a command that says things
-    differently.
+    differently.  stage: the one name under which everything is told, for a command that borrows stages of a run.
     """
 
-    def __init__(self, words: Callable[[str], str] = str) -> None:
+    def __init__(self, words: Callable[[str], str] = str, stage: str = "") -> None:
         super().__init__()
-        self._words = words
+        self._words, self._only = words, stage
         self._bar: Any = None
         self._task: Any = None
         self._stage, self._tenth = "", 0
@@ -42,6 +43,7 @@ class ConsoleEvents(Events):
         self._close()
 
     def progress(self, progress: Progress) -> None:
+        progress = replace(progress, stage=self._only or progress.stage)
         if progress.stage != self._stage:
             self._close()
             self._stage, self._tenth, self._since = progress.stage, 0, time.monotonic()
@@ -58,7 +60,7 @@ class ConsoleEvents(Events):
             self._close()
 
     def note(self, stage: str, text: str) -> None:
-        text = self._words(text)
+        stage, text = self._only or stage, self._words(text)
         if self._bar is not None:
             self._bar.console.print(f"{stage}: {text}", markup=False, highlight=False)
         else:

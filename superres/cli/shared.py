@@ -17,8 +17,8 @@ Overrides = Annotated[
 ]
 
 
-def console_events(words: Callable[[str], str] = str) -> ConsoleEvents:
-    """Progress and Ctrl-C of a terminal; use as a context manager.  words: see ConsoleEvents."""
+def console_events(words: Callable[[str], str] = str, stage: str = "") -> ConsoleEvents:
+    """Progress and Ctrl-C of a terminal; use as a context manager.  words, stage: see ConsoleEvents."""
     from superres.cli.console import ConsoleEvents
 
-    return ConsoleEvents(words)
+    return ConsoleEvents(words, stage)

@@ -9,6 +9,7 @@ import typer
 
 from superres.cli.shared import Overrides, console_events
 from superres.errors import Cancelled
+from superres.events import Progress
 
 
 def simulate(
@@ -19,20 +20,20 @@ def simulate(
     """Write the virtual scan of a source as folders of images with a positions CSV, as a microscope would."""
     from superres.plan import load_plan, make_plan
     from superres.scan_folder import write_scan_folder
-    from superres.stages.blame import blamed
+    from superres.stages.acquire import acquired, counted
 
     plan = (
         load_plan(pipeline, overrides=overrides or ())
         if pipeline
         else make_plan({"source": {"plugin": "simulate"}}, overrides=overrides or (), source="defaults")
     )
-    with console_events() as events:
-        events.note("simulate", f"imaging with source '{plan.source.name}'")
+    with console_events(stage="simulate") as events:
+        events.progress(Progress("simulate", 0, 1, f"imaging with source '{plan.source.name}'"))
         try:
-            with blamed(plan.source, "while it acquired"):
-                acquisition = plan.source.acquire()
+            acquisition = acquired(plan.source, events)
             events.raise_if_cancelled()
             write_scan_folder(acquisition, out, events)
+            events.progress(Progress("simulate", 1, 1, counted(acquisition)))
         except Cancelled as stop:
             raise Cancelled("simulation cancelled; nothing was written", hint="run the same command again") from stop
     typer.echo(str(out))

@@ -39,7 +39,7 @@ def stitch(
         plan = make_plan(tables, base=None if of_folder else scan.resolve().parent, overrides=given, source=str(scan))
         folder = out if out is not None else Path("runs") / f"stitch-{scan.resolve().stem}"
         with console_events(for_a_scan if of_folder else str) as events:
-            stitched = stitch_scans(acquired(plan.source), plan.registrar, folder, events, with_mosaics=mosaic)
+            stitched = stitch_scans(acquired(plan.source, events), plan.registrar, folder, events, with_mosaics=mosaic)
         typer.echo(stitched.summary())
         if stitched.failed:
             raise next(iter(stitched.failed.values()))

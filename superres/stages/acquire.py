@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
+from collections.abc import Callable
+
 from superres.api.source import Acquisition, Source
 from superres.events import Events, Progress
 from superres.image import Image
@@ -23,28 +26,36 @@ def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
     if stored.is_dir():  # a scan folder appears whole or not at all
         return read_scan_folder(stored, with_truth=True)
     if folder.finished:
-        return source.acquire()
+        return acquired(source, events)
     events.progress(Progress("acquire", 0, 1, f"gathering images from source '{source.name}'"))
-    acquisition = acquired(source)
+    acquisition = acquired(source, events)
     events.raise_if_cancelled()
     if acquisition.scans and not acquisition.pairs and _in_memory(acquisition):
         write_scan_folder(acquisition, stored, events)
         acquisition = read_scan_folder(stored, with_truth=True)
-    tiles = sum(len(scan.tiles) for scan in acquisition.scans)
-    fields = sum(len(scan.fields) for scan in acquisition.scans)
-    events.progress(
-        Progress("acquire", 1, 1, f"{tiles} coarse tiles, {fields} fine fields, {len(acquisition.pairs)} pairs")
-    )
+    events.progress(Progress("acquire", 1, 1, f"{counted(acquisition)}, {len(acquisition.pairs)} pairs"))
     return acquisition
 
 
-def acquired(source: Source) -> Acquisition:
-    """What a source gives, kept nowhere.  Raises PluginError where it fails or gives something else."""
+def acquired(source: Source, events: Events) -> Acquisition:
+    """What a source gives, kept nowhere.  events: for those whose `acquire` takes them; the others cannot be stopped.
+
+    Raises PluginError where it fails or gives something else, Cancelled where a source that hears of it stops.
+    """
     with blamed(source, "while it acquired"):
-        acquisition = source.acquire()
+        gather: Callable[..., object] = source.acquire
+        hears = "events" in inspect.signature(gather).parameters
+        acquisition = gather(events=events) if hears else gather()
         if not isinstance(acquisition, Acquisition):
             raise TypeError(f"acquire returned a {type(acquisition).__name__}; expected an Acquisition")
         return acquisition
+
+
+def counted(acquisition: Acquisition) -> str:
+    """How many frames its scans have, in words."""
+    tiles = sum(len(scan.tiles) for scan in acquisition.scans)
+    fields = sum(len(scan.fields) for scan in acquisition.scans)
+    return f"{tiles} coarse tiles, {fields} fine fields"
 
 
 def _in_memory(acquisition: Acquisition) -> bool:

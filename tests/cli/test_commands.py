@@ -3,9 +3,11 @@
 import contextlib
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
+import threading
 import time
 
 import numpy as np
@@ -181,6 +183,9 @@ def test_simulate_writes_a_scan_and_refuses_to_mix(superres, tmp_path):
     )
     outcome = superres(*words)
     assert outcome.status == 0, outcome
+    assert all(line.startswith("simulate: ") for line in outcome.err.splitlines()), outcome
+    assert "simulate: imaging with source 'simulate'" in outcome.err
+    assert re.search(r"^simulate: done in .* s, \d+ coarse tiles, \d+ fine fields$", outcome.err, re.MULTILINE)
     assert (tmp_path / "scan" / "positions.csv").exists()
     assert list((tmp_path / "scan" / "coarse").glob("*/*.tif")) and list((tmp_path / "scan" / "fine").glob("*/*.tif"))
     assert_two_lines(superres(*words), "scan")
@@ -204,6 +209,15 @@ def test_ctrl_c_stops_simulate_between_two_images(tmp_path):
     command = [sys.executable, "-m", "superres", "simulate", "--out", str(tmp_path / "scan"), *MANY_FIELDS]
     started = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=attached, text=True)
     os.close(attached)
+    said = bytearray()
+
+    def read_along():  # a terminal that nobody reads holds its writer up
+        with contextlib.suppress(OSError):  # what the end of a terminal is on Linux
+            while chunk := os.read(terminal, 4096):
+                said.extend(chunk)
+
+    reader = threading.Thread(target=read_along)
+    reader.start()
     folder = None
     while started.poll() is None and folder is None:
         folder = next(tmp_path.glob(".scan.*"), None)
@@ -211,11 +225,9 @@ def test_ctrl_c_stops_simulate_between_two_images(tmp_path):
     assert folder is not None, "it has begun to write"
     started.send_signal(signal.SIGINT)
     out, _ = started.communicate(timeout=60)
-    said = ""
-    with contextlib.suppress(OSError):  # what the end of a terminal is on Linux
-        while chunk := os.read(terminal, 4096):
-            said += chunk.decode(errors="replace")
+    reader.join()
     os.close(terminal)
+    said = said.decode(errors="replace")
     assert started.returncode == 130, said
     assert "stopped: simulation cancelled; nothing was written" in said and out == ""
     assert not list(tmp_path.iterdir())
@@ -234,6 +246,23 @@ def test_ctrl_c_while_the_source_acquires_writes_nothing(superres, tmp_path, mon
     outcome = superres("simulate", "--out", tmp_path / "scan", *MANY_FIELDS[:4])
     assert outcome.status == 130 and "stopped: simulation cancelled" in outcome.err and outcome.out == ""
     assert not list(tmp_path.iterdir())
+
+
+def test_ctrl_c_while_frames_are_imaged_ends_before_the_next_one(superres, tmp_path, monkeypatch):
+    from superres.builtin.sources import virtual_scan
+
+    real, exposed = virtual_scan.expose, []
+
+    def interrupted(*words):
+        exposed.append(words)
+        if len(exposed) == 3:
+            os.kill(os.getpid(), signal.SIGINT)
+        return real(*words)
+
+    monkeypatch.setattr(virtual_scan, "expose", interrupted)
+    outcome = superres("simulate", "--out", tmp_path / "scan", *MANY_FIELDS)
+    assert outcome.status == 130 and "stopped: simulation cancelled" in outcome.err
+    assert len(exposed) == 3 and not list(tmp_path.iterdir())
 
 
 def test_a_long_task_draws_a_bar_at_a_terminal(capsys, monkeypatch):

@@ -22,8 +22,9 @@ from superres.api.source import Acquisition, GroundTruth, Pair, Scan, Source
 from superres.builtin.sources.conditions import Ranges, Varied, check_ranges, draw_conditions
 from superres.builtin.sources.scan_layout import Positions, ScanPlan, Section
 from superres.builtin.sources.scenes import BUILTIN, Scene, SceneRules, check_builtin, find_scenes, read_scene
-from superres.builtin.sources.virtual_scan import Microscope, Objective, image_pair, scan_section, whole_scale
+from superres.builtin.sources.virtual_scan import Microscope, Objective, Step, image_pair, scan_section, whole_scale
 from superres.errors import SourceError
+from superres.events import Events, Progress
 from superres.optics import Optics
 from superres.optics.camera import CameraSettings
 from superres.transform import Transform
@@ -143,11 +144,13 @@ class SimulateSource(Source):
                 whole_scale(self.coarse_pixel_size_um / self.fine_pixel_size_um)
             return self
 
-    def acquire(self) -> Acquisition:
+    def acquire(self, events: Events | None = None) -> Acquisition:
         """Scan every scene.  The same options and files give the same frames, bit for bit.
 
         Scenes are imaged one after the other; only their 8- or 16-bit frames stay in memory.
+        events: hears of every scene and frame before it is made, and may cancel there.
         """
+        events = events if events is not None else Events()
         scenes = find_scenes(self._rules())
         slides = _slide_names(scenes)
         microscope = _microscope(self.options)
@@ -157,17 +160,20 @@ class SimulateSource(Source):
         fields: dict[tuple[str, str], Transform] = {}
         origins: dict[str, str] = {}
         for row, (scene, slide) in enumerate(zip(scenes, slides, strict=True)):
+            step = _announced(events, row * self.options.visits, len(scenes) * self.options.visits)
+            step(f"scene {slide}")
             transmittance = read_scene(scene, self._rules())
             for visit in range(self.options.visits):
                 conditions = draw_conditions(self.options.vary, self.options.seed, row, visit)
                 options = self.options.model_copy(update=conditions)
+                step = _announced(events, row * self.options.visits + visit, len(scenes) * self.options.visits)
                 name = slide if self.options.visits == 1 else f"{slide}-visit{visit + 1}"
                 section = Section(name, scene.specimen, transmittance, options.scene_pixel_size_um)
                 rng = np.random.default_rng([options.seed, row, visit])
                 if options.give == "pairs":
-                    pairs.append(image_pair(section, _microscope(options), rng))
+                    pairs.append(image_pair(section, _microscope(options), rng, step))
                 else:
-                    scanned = scan_section(section, _microscope(options), rng)
+                    scanned = scan_section(section, _microscope(options), rng, step)
                     scans.append(scanned.scan)
                     tiles.update({(name, tile): place for tile, place in scanned.tiles.items()})
                     fields.update({(name, field): place for field, place in scanned.fields.items()})
@@ -216,6 +222,15 @@ class SimulateSource(Source):
             "seed": str(o.seed)} | (
                 {"visits": f"{o.visits}, each with conditions of its own" if o.vary else str(o.visits)}
                 if o.visits > 1 or o.vary else {})
+
+
+def _announced(events: Events, done: int, total: int) -> Step:
+    """A safe point that says what comes next, while `done` of `total` scans are finished."""
+    def step(what: str) -> None:
+        events.raise_if_cancelled()
+        events.progress(Progress("acquire", done, total, what))
+
+    return step
 
 
 def _microscope(o: SimulateSource.Options) -> Microscope:

@@ -1,0 +1,69 @@
+"""Acquiring: what a source that makes its images tells meanwhile, and where it can be stopped."""
+
+from __future__ import annotations
+
+import pytest
+
+from superres.api import Acquisition, Events, Progress, Source
+from superres.builtin.sources.simulate import SimulateSource
+from superres.errors import Cancelled
+from superres.stages.acquire import acquired
+
+SMALL = {"scenes": ["builtin:tissue:2"], "tissue_px": 260, "tile_px": 64, "fields_per_specimen": 5}
+
+
+class Heard(Events):
+    """Keeps all progress, and cancels as soon as a remark ends with `until`."""
+
+    def __init__(self, until: str = "never") -> None:
+        super().__init__()
+        self.until, self.all = until, list[Progress]()
+
+    def progress(self, progress: Progress) -> None:
+        self.all.append(progress)
+        if progress.message.endswith(self.until):
+            self.cancel()
+
+
+@pytest.mark.parametrize("until", ["scene tissue-1", "colour 2 of 3", "tissue-0_r00_c01", "tissue-0_f02"])
+def test_a_cancelled_virtual_scan_ends_at_the_next_frame_or_colour(until: str) -> None:
+    events = Heard(until)
+    with pytest.raises(Cancelled):
+        acquired(SimulateSource(**SMALL), events)
+    assert events.all[-1].message.endswith(until)
+
+
+def test_a_virtual_pair_can_be_cancelled_too() -> None:
+    events = Heard("colour 2 of 3")
+    with pytest.raises(Cancelled):
+        acquired(SimulateSource(**SMALL, give="pairs"), events)
+    assert events.all[-1].message.endswith("colour 2 of 3")
+
+
+def test_a_virtual_scan_tells_of_every_frame_and_leaves_the_end_to_the_caller() -> None:
+    events = Heard()
+    acquisition = acquired(SimulateSource(**SMALL, visits=2), events)
+    told = [progress.message for progress in events.all]
+    frames = [frame.name for scan in acquisition.scans for frame in (*scan.tiles, *scan.fields)]
+    assert len(frames) > 20 and [message for message in told if message in frames] == frames
+    assert {(progress.stage, progress.total) for progress in events.all} == {("acquire", 4)}
+    done = [progress.done for progress in events.all]
+    assert done == sorted(done) and set(done) == {0, 1, 2, 3}
+
+
+def test_a_source_gets_events_where_its_signature_asks_for_them() -> None:
+    class Plain(SimulateSource):
+        def acquire(self) -> Acquisition:  # type: ignore[override]  # as sources that need no events are written
+            return super().acquire()
+
+    class Asks(Source):
+        name = "asks"
+        summary = "keeps what it was given"
+
+        def acquire(self, events: Events | None = None) -> Acquisition:
+            self.given = events
+            return SimulateSource(**SMALL).acquire()
+
+    silent, events, asks = Heard(), Heard(), Asks()
+    assert acquired(Plain(**SMALL), silent).scans and not silent.all
+    assert acquired(asks, events).scans and asks.given is events
