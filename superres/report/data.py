@@ -132,7 +132,7 @@ class TrainingView:
     """The course of the training (Fig. S4).
 
     training_loss, validation_loss: (epoch, loss) points, epoch fractional.  best_epoch, best_step: whose weights
-    were kept.  seconds: of training, 0 where unknown.
+    were kept.  seconds: of training, 0 where unknown.  convolutions: who computed them, "" where unknown.
     """
 
     training_loss: tuple[tuple[float, float], ...]
@@ -142,6 +142,7 @@ class TrainingView:
     steps: int = 0
     patches: int = 0
     seconds: float = 0.0
+    convolutions: str = ""
 
 
 @dataclass(frozen=True)

@@ -143,6 +143,7 @@ def _training(history: Sequence[HistoryRow], facts: Mapping[str, Any]) -> Traini
         facts["steps"],
         facts["patches"],
         history[-1].seconds,
+        facts.get("convolutions", ""),
     )
 
 

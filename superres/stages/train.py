@@ -132,4 +132,5 @@ def _summary(job: TrainingJob, result: TrainingResult) -> dict[str, Any]:
         "steps": result.steps,
         "best_step": result.best_step,
         "parameters": result.parameters,
+        "convolutions": "; then ".join(result.convolutions),
     }

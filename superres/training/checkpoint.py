@@ -33,7 +33,8 @@ class Checkpoint:
     fingerprint: of the job that it belongs to.  loss_sum, loss_count: of the steps since the last row of the history.
     best_step: 0 where nothing was validated yet; best_loss: the validation loss there.  network, best: tensors of the
     network now and at best_step.  optimiser: "parameter/entry" → tensor.  average: the averaged weights, empty where
-    none are kept.  scaler: state of float16's gradient scaler, empty without one.
+    none are kept.  scaler: state of float16's gradient scaler, empty without one.  convolutions: who computed them so
+    far, in the order of the sessions (see Learner); empty where the checkpoint does not say.
 
     The order of the patches, their turns and the random numbers that a network may draw (dropout) are functions of seed
     and step, so the step is all that is kept of them.
@@ -52,6 +53,7 @@ class Checkpoint:
     history: tuple[HistoryRow, ...]
     average: Tensors = field(default_factory=dict)
     scaler: Mapping[str, Any] = field(default_factory=dict)
+    convolutions: tuple[str, ...] = ()
 
 
 def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
@@ -59,7 +61,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
     record = {"version": FORMAT_VERSION, "fingerprint": checkpoint.fingerprint, "step": checkpoint.step,
               "seconds": checkpoint.seconds, "loss_sum": checkpoint.loss_sum, "loss_count": checkpoint.loss_count,
               "best_step": checkpoint.best_step, "best_loss": checkpoint.best_loss,
-              "scaler": dict(checkpoint.scaler)}
+              "scaler": dict(checkpoint.scaler), "convolutions": list(checkpoint.convolutions)}
     tensors = {f"{group}/{name}": np.asarray(tensor, order="C")
                for group, each in (("network", checkpoint.network), ("best", checkpoint.best),
                                    ("optimiser", checkpoint.optimiser), ("average", checkpoint.average))
@@ -86,7 +88,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
             fingerprint=str(record["fingerprint"]), step=int(record["step"]), seconds=float(record["seconds"]),
             loss_sum=float(record["loss_sum"]), loss_count=int(record["loss_count"]),
             best_step=int(record["best_step"]), best_loss=float(record["best_loss"]), history=rows,
-            scaler=dict(record["scaler"]), **groups)
+            scaler=dict(record["scaler"]), convolutions=tuple(map(str, record.get("convolutions", ()))), **groups)
     except (WeightsError, OSError, KeyError, ValueError, TypeError) as error:
         reason = error.message if isinstance(error, WeightsError) else f"{type(error).__name__}: {error}"
         raise TrainingError(f"cannot resume from the checkpoint '{path}': {reason}",

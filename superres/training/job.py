@@ -43,7 +43,8 @@ class TrainingResult:
     """tensors: the network at best_step, the step of lowest validation loss (the last step without validation pairs).
 
     steps: all that were done; fewer than asked for where patience ended it.  seconds: over all sessions.  patches:
-    training patches.  parameters: trained values.
+    training patches.  parameters: trained values.  convolutions: who computed them (see Learner); several where a
+    training went on with others.
     """
 
     tensors: dict[str, npt.NDArray[Any]]
@@ -53,3 +54,4 @@ class TrainingResult:
     seconds: float
     patches: int
     parameters: int
+    convolutions: tuple[str, ...] = ()

@@ -27,7 +27,8 @@ class Learner:
     """Holds the network of a job on a device.  The initial weights come from torch's global generator.
 
     network: the module itself, in float32.  scaler: of float16's gradients, None where there are none.  average: of the
-    weights, None where none is asked for.
+    weights, None where none is asked for.  convolutions: who computes them in training, in words; the bits depend on
+    it.
     Raises TrainingError for a model with nothing to train, or for a precision that the device does not have.
     """
 
@@ -48,9 +49,11 @@ class Learner:
         self.average = WeightAverage(self.network, job.settings.average) if job.settings.average else None
         self._dtype = _DTYPES.get(job.settings.precision)
         self.scaler = torch.amp.GradScaler(device.type) if self._dtype == torch.float16 else None
+        fast = 0
         if job.settings.convolutions == "auto" and device.type == "cpu" and self._dtype is None \
                 and not job.settings.compile:
-            take_fast_convolutions(self.network)
+            fast = take_fast_convolutions(self.network)
+        self.convolutions = f"libsuperres (Winograd) in {fast} layers, torch in the others" if fast else "torch"
         self._forward: Callable[[Tensor], Tensor] = self.network
         if ranks.count > 1:
             # Gradients are averaged while the backward pass still runs.

@@ -55,6 +55,7 @@ class _State:
     best_loss: float = math.inf
     best: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
     history: list[HistoryRow] = field(default_factory=list)
+    convolutions: tuple[str, ...] = ()
     changing: bool = False
     """Between two steps' states: not fit for a checkpoint."""
 
@@ -107,6 +108,7 @@ class _Training:
         self.stop = False
         if self.checkpoint_path.exists():
             self._resume()
+        self._own_up_to_convolutions()
         self.ranks.meet()  # nobody writes before all have read
         self.pictures: Pictures | None = None
         self.curves = Curves("none", job.folder, 0)
@@ -128,8 +130,19 @@ class _Training:
         state.step, state.seconds = checkpoint.step, checkpoint.seconds
         state.loss_sum, state.loss_count = checkpoint.loss_sum, checkpoint.loss_count
         state.best_step, state.best_loss, state.best = checkpoint.best_step, checkpoint.best_loss, dict(checkpoint.best)
-        state.history = list(checkpoint.history)
+        state.history, state.convolutions = list(checkpoint.history), checkpoint.convolutions
         self.events.note(STAGE, f"going on from the checkpoint at step {state.step} of {self.steps}")
+
+    def _own_up_to_convolutions(self) -> None:
+        """Which ones run depends on the build and the processor, and the bits depend on them."""
+        state, own = self.state, self.learner.convolutions
+        if state.convolutions and state.convolutions[-1] != own:
+            self.events.note(STAGE, f"the convolutions of the steps before were computed by {state.convolutions[-1]}; "
+                                    f"from here on by {own}: the result differs by rounding from an uninterrupted one")
+        elif state.step == 0 and self.job.settings.convolutions == "auto" and self.device.type == "cpu":
+            self.events.note(STAGE, f"convolutions: {own}")
+        if state.convolutions[-1:] != (own,):
+            state.convolutions = (*state.convolutions, own)
 
     def run(self) -> TrainingResult:
         state, every = self.state, self.job.settings.checkpoint_every
@@ -279,7 +292,8 @@ class _Training:
             write_checkpoint(self.checkpoint_path, Checkpoint(
                 fingerprint=self.job.fingerprint, step=state.step, seconds=state.seconds, loss_sum=state.loss_sum,
                 loss_count=state.loss_count, best_step=state.best_step, best_loss=state.best_loss,
-                best=state.best, history=tuple(state.history), **state_of(self.learner)))
+                best=state.best, history=tuple(state.history), convolutions=state.convolutions,
+                **state_of(self.learner)))
 
     def _result(self) -> TrainingResult:
         state = self.state
@@ -289,7 +303,8 @@ class _Training:
         trained = sum(each.numel() for each in self.learner.network.parameters() if each.requires_grad)
         return TrainingResult(
             tensors=state.best, history=tuple(state.history), best_step=state.best_step, steps=state.step,
-            seconds=state.seconds, patches=len(self.batches.patches), parameters=trained)
+            seconds=state.seconds, patches=len(self.batches.patches), parameters=trained,
+            convolutions=state.convolutions)
 
     def _cancelled(self) -> Cancelled:
         return Cancelled(f"training stopped at step {self.state.step} of {self.steps}",

@@ -128,6 +128,7 @@ def test_a_run_leaves_every_result_that_is_promised(tmp_path):
     assert all(np.linalg.eigvalsh(stain.covariance).min() >= 0 for stain in weights.stains)
     page = (folder / "report.html").read_text()
     assert "drawn specimens without optics" in page and "drawn-0" in page
+    assert facts["convolutions"] and f"Convolutions in training: {facts['convolutions']}." in page
     saved = json.loads((folder / "plan.json").read_text())
     assert saved["pipeline"]["train"]["learning_rate"] == 1e-4 and saved["versions"]["superres"] == superres.__version__
 

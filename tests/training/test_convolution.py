@@ -95,7 +95,26 @@ def test_a_training_with_them_follows_the_one_without_and_resumes_bit_for_bit(tm
     assert any(not np.array_equal(fast.tensors[name], plain.tensors[name]) for name in plain.tensors), "both ran"
     with pytest.raises(Cancelled):
         train(small_job(tmp_path / "parts", **values), Watch({5: Events.cancel}))
-    assert_same(train(small_job(tmp_path / "parts", **values), Events()), fast)
+    again = Watch()
+    assert_same(train(small_job(tmp_path / "parts", **values), again), fast)
+    assert not any("convolutions" in note for note in again.notes)
+    assert (len(fast.convolutions), plain.convolutions) == (1, ("torch",))
+    assert fast.convolutions[0].startswith("libsuperres (Winograd) in ")
+
+
+@compiled
+def test_a_training_that_goes_on_elsewhere_says_whose_convolutions_ran(tmp_path, monkeypatch):
+    values = {"model": Rivenson2017Model(base_channels=16, blocks=1, alpha=2), "steps": 8}
+    began = Watch({3: Events.cancel})
+    with pytest.raises(Cancelled):
+        train(small_job(tmp_path, **values), began)
+    monkeypatch.setattr(native, "winograd", lambda: None)
+    went_on = Watch()
+    result = train(small_job(tmp_path, **values), went_on)
+    first, second = result.convolutions
+    assert first.startswith("libsuperres (Winograd)") and second == "torch"
+    assert f"convolutions: {first}" in began.notes
+    assert any(f"computed by {first}; from here on by torch" in note for note in went_on.notes)
 
 
 def test_without_the_compiled_module_torch_computes(tmp_path, monkeypatch):
