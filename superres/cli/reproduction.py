@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
@@ -11,6 +11,9 @@ from superres.cli.measuring import Device, WhiteLevel, open_engine, print_page, 
 from superres.cli.shared import console_events
 from superres.cli.words import for_pairs, in_words
 from superres.errors import SuperresError
+
+if TYPE_CHECKING:
+    from superres.measuring.reproduction import Item
 
 Table = Literal["S1", "S2", "S3", "S4"]
 Figure = Literal["S4", "S6", "S7", "S9"]
@@ -33,7 +36,7 @@ def reproduce(
     page: Annotated[Path | None, typer.Option(help="HTML page to write; default: reproduce-ITEM.html")] = None,
 ) -> None:
     """Run our counterpart of one of the paper's tables or figures, and print both side by side."""
-    from superres.measuring.reproduction import Subject
+    from superres.measuring.reproduction import Subject, require
     from superres.measuring.reproduction import reproduce as run_item
     from superres.measuring.scoring import load_pairs
 
@@ -45,10 +48,12 @@ def reproduce(
     files: list[Path | None] = list(weights or []) or ([run / "weights.safetensors"] if run is not None else [None])
     if not all(part.strip().isdigit() and int(part) > 0 for part in sides.split(",")):
         raise SuperresError(f"--sides is '{sides}'; expected numbers of pixels", hint="such as --sides 160,818,2048")
+    item = cast("Item", table or f"figure-{figure}")
+    require(item, len(files), run)
     with in_words(for_pairs), console_events() as events:
         engines = {name: open_engine(path, device) for name, path in zip(weights_names(files), files, strict=True)}
         pairs = load_pairs(where or ["builtin:ihc"], white_level)
         subject = Subject(engines, pairs, run, tuple(int(part) for part in sides.split(",")))
-        made = run_item(table or f"figure-{figure}", subject, events)  # type: ignore[arg-type]
+        made = run_item(item, subject, events)
     name = f"table-{table}" if table else f"figure-{figure}"
     print_page(made, page or Path(f"reproduce-{name}.html"))

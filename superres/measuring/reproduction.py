@@ -22,10 +22,9 @@ from superres.measuring.drift import drift_page, measure_passes
 from superres.measuring.mtf import measure_target_at, measure_target_image
 from superres.measuring.mtf_pages import target_page, target_table
 from superres.measuring.scoring import cases_of, cross_tissue, cross_tissue_page, evaluated_page
+from superres.measuring.training_pages import losses_page, training_page
 from superres.optics import PAPER_COARSE, PAPER_FINE
 from superres.optics.usaf.target import Element
-from superres.report.data import TrainingView
-from superres.report.figures import loss_curves
 from superres.report.pages import Page, Section, Table
 from superres.training.history import read_history
 
@@ -55,11 +54,22 @@ class Subject:
         return next(iter(self.engines))
 
 
+def require(item: Item, networks: int, run: Path | None) -> None:
+    """Raises SourceError where the item needs something else than is given; nothing has to be loaded to know it."""
+    if item == "figure-S4" and (run is None or not (run / "history.csv").exists()):
+        raise SourceError("Fig. S4 is the course of a training, which only a run knows",
+                          hint="give the folder of a finished run: --run runs/quickstart")
+    if item == "figure-S9" and networks < 2:
+        raise SourceError("Fig. S9 compares networks of several tissues; one weights file is given",
+                          hint="give --weights once for each network")
+
+
 def reproduce(item: Item, subject: Subject, events: Events) -> Page:
     """Our counterpart of one table or figure, with the paper's numbers in it.
 
-    Raises SourceError where it needs something that the subject lacks (a run's history, several weights).
+    Raises SourceError where it needs something that the subject lacks (see `require`).
     """
+    require(item, len(subject.engines), subject.run)
     makers = {"S1": _s1, "S2": _s2, "S3": _s3, "S4": _s4, "figure-S4": _figure_s4, "figure-S6": _figure_s6,
               "figure-S7": _figure_s7, "figure-S9": _figure_s9}
     page = makers[item](subject, events)
@@ -82,26 +92,9 @@ def _s1(subject: Subject, events: Events) -> Page:
 
 
 def _s2(subject: Subject, events: Events) -> Page:
-    facts = subject.engine.weights.provenance.get("training", {})
     history = subject.run / "history.csv" if subject.run else None
-    rows_of_history = read_history(history) if history and history.exists() else ()
-    rows = [["paper", row.tissue, f"{row.patches:,} of 60²", f"{row.epochs}", f"{row.hours:.2f} h", "2 × GTX 1080"]
-            for row in paper.TABLE_S2]
-    settings = facts.get("settings", {})
-    epochs = f"{rows_of_history[-1].epoch:.4g}" if rows_of_history else "–"
-    hours = f"{rows_of_history[-1].seconds / 3600:.2f} h" if rows_of_history else "not in the weights"
-    trained_on = facts.get("specimens", [])
-    shown = f"{len(trained_on)} specimens" if len(trained_on) > 3 else ", ".join(trained_on) or "not stated"
-    rows.append([subject.name, shown, f"{_counted(facts.get('patches'))} of {settings.get('patch_px', '–')}²", epochs,
-                 hours, f"{_counted(facts.get('steps'))} steps of {settings.get('batch_size', '–')}"])
-    table = Table(["whose", "trained on", "patches", "epochs", "time", "hardware or steps"], rows, words=2)
-    headline = f"{subject.name}: {_counted(facts.get('steps'))} steps; the paper's lung network took 93,870."
-    said = [f"{subject.name} was trained on {', '.join(trained_on)}."] if len(trained_on) > 3 else []
-    return _page(subject, Page("training", headline, []), Section("Training, paper and ours", said, table=table))
-
-
-def _counted(number: int | None) -> str:
-    return "–" if number is None else f"{number:,}"
+    rows = read_history(history) if history and history.exists() else ()
+    return _page(subject, training_page(subject.name, subject.engine.weights, rows), paired=False)
 
 
 def _s3(subject: Subject, events: Events) -> Page:
@@ -122,7 +115,7 @@ def _s3(subject: Subject, events: Events) -> Page:
                  Section("Run times", [f"Ours: {subject.engine.describe()}; noise as input, best of {subject.repeats} "
                                        "(twice through more than 818 px: one run). The paper: one GTX 1080 of 2016, "
                                        "TensorFlow 0.12, mean of 5 over 100 images. “Twice” is self-feeding."],
-                         table=Table(head, rows)))
+                         table=Table(head, rows)), paired=False)
 
 
 def _timed(engine: Engine, image: np.ndarray, passes: int, events: Events) -> float:
@@ -152,19 +145,12 @@ def _s4(subject: Subject, events: Events) -> Page:
     return _page(subject, page, Section("Contrast, paper and ours", [
         "The paper fed the 100× image of the target to the network, with an air gap before the target that left an "
         "effective aperture of 1.0; we feed the 40× image and have no gap. The network never saw bars in training."],
-        table=table))
+        table=table), paired=False)
 
 
 def _figure_s4(subject: Subject, events: Events) -> Page:
-    path = subject.run / "history.csv" if subject.run else None
-    if path is None or not path.exists():
-        raise SourceError("Fig. S4 is the course of a training, which only a run knows",
-                          hint="give the folder of a finished run: --run runs/quickstart")
-    rows = read_history(path)
-    view = TrainingView(tuple((row.epoch, row.training_loss) for row in rows),
-                        tuple((row.epoch, row.validation_loss) for row in rows if np.isfinite(row.validation_loss)))
-    return _page(subject, Page("losses", f"{rows[-1].epoch:.3g} epochs; the paper's lung network: 630.", []),
-                 Section("Training and validation loss", svg=loss_curves(view)))
+    assert subject.run is not None, "require() sees to it"
+    return _page(subject, losses_page(read_history(subject.run / "history.csv")), paired=False)
 
 
 def _figure_s6(subject: Subject, events: Events) -> Page:
@@ -176,28 +162,26 @@ def _figure_s6(subject: Subject, events: Events) -> Page:
         images.append(fed)
     weights = subject.engine.weights
     passes = measure_passes(images, subject.engine.geometry.scale, weights.coarse, case.truth)
-    return _page(subject, drift_page(case.name, passes, weights.coarse, weights.fine))
+    return _page(subject, drift_page(case.name, passes, weights.coarse, weights.fine),
+                 Section("Beside the paper", [paper.FIGURE_S6]))
 
 
 def _figure_s7(subject: Subject, events: Events) -> Page:
     made_of = [DifferenceMapEvaluator()]
     page, _ = evaluated_page("difference maps, 0–100 %", subject.engine, subject.acquisition, made_of, events)
-    return _page(subject, page)
+    return _page(subject, page, Section("Beside the paper", [paper.FIGURE_S7]))
 
 
 def _figure_s9(subject: Subject, events: Events) -> Page:
-    if len(subject.engines) < 2:
-        raise SourceError("Fig. S9 compares networks of several tissues; one weights file is given",
-                          hint="give --weights once for each network")
     found = cross_tissue(subject.engines, subject.acquisition, events)
     return _page(subject, cross_tissue_page(found, subject.acquisition))
 
 
-def _page(subject: Subject, page: Page, first: Section | None = None) -> Page:
-    """The page with our numbers beside the paper's in front, and what differs behind."""
+def _page(subject: Subject, page: Page, first: Section | None = None, paired: bool = True) -> Page:
+    """The page with our numbers beside the paper's in front, and what differs behind.  paired: made of the pairs."""
     trained = subject.engine.weights.provenance.get("simulated")
-    differs = [OTHER_DATA, subject.acquisition.simulated or "Images of your own.",
-               f"Network: {subject.engine.describe()}.", *([f"Its training: {trained}"] if trained else [])]
+    images = [OTHER_DATA, subject.acquisition.simulated or "Images of your own."] if paired else []
+    differs = [*images, f"Network: {subject.engine.describe()}.", *([f"Its training: {trained}"] if trained else [])]
     sections: Sequence[Section] = ([first] if first else []) + list(page.sections)
     return Page(page.title, page.headline, [*sections, Section("What differs in data and hardware", differs)],
                 subtitle="superres reproduce")

@@ -67,11 +67,11 @@ def slanted_edge(plane: npt.NDArray[np.floating], window_px: int = WINDOW_PX) ->
     something beside it, a ramp) or a value is not finite.
     Source: ISO 12233:2017, annex D; frequencies are counted across the edge, not along the rows.
     """
-    plane = np.asarray(plane, dtype=np.float64)
-    if not np.isfinite(plane).all():
-        raise ImageError(f"{np.count_nonzero(~np.isfinite(plane))} of {plane.size} pixels are NaN or infinite",
+    values = np.asarray(plane, dtype=np.float64)
+    if not np.isfinite(values).all():
+        raise ImageError(f"{np.count_nonzero(~np.isfinite(values))} of {values.size} pixels are NaN or infinite",
                          hint="give a region in which every pixel has a value")
-    rows = _with_standing_edge(plane)
+    rows = _with_standing_edge(values)
     height, width = rows.shape
     if height < 20 or width < 20:
         raise ImageError(f"the region has {height} × {width} px; expected at least 20 × 20", hint=_HINT)
