@@ -173,7 +173,7 @@ def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[E
     if nominal is None:
         broken = [group for group in groups if not structure.blank[group].all()]
         if len(broken) > 1:
-            raise explain_disconnected(frames, broken, [], None)
+            raise explain_disconnected(frames, broken, [], None, np.flatnonzero(structure.blank).tolist())
         return
     missing = [edge for edge in edges
                if edge.verdict not in ("accepted", "blank") and owner[edge.first] != owner[edge.second]]

@@ -39,9 +39,10 @@ def described(frames: Frames, edge: Edge, nominal: npt.NDArray[np.float64] | Non
 
 
 def explain_disconnected(frames: Frames, groups: Sequence[Sequence[int]], missing: Sequence[Edge],
-                         nominal: npt.NDArray[np.float64] | None) -> RegistrationError:
+                         nominal: npt.NDArray[np.float64] | None, blank: Sequence[int] = ()) -> RegistrationError:
     """The error for a scan in pieces.
 
+    blank: tiles that show nothing, where no places are known: they join no others and may be what parts them.
     missing: edges between pieces whose overlap shows structure but was not matched near its nominal shift.  They are
     searched anywhere: a certain match means that the nominal places are wrong, and the error ("out-of-bound") says by
     how much.
@@ -54,12 +55,17 @@ def explain_disconnected(frames: Frames, groups: Sequence[Sequence[int]], missin
     parts = "; ".join(f"[{listed([frames.name(tile) for tile in group])}]" for group in groups[:MAX_NAMES])
     pairs = [described(frames, edge, nominal) for edge in missing]
     detail = f"; no match between {listed(pairs)}" if pairs else ""
+    advice = "leave out tiles of another area or focus, add the missing tiles, or scan with more overlap"
+    if blank:
+        detail += (f"; {listed([frames.name(tile) for tile in blank])} {'shows' if len(blank) == 1 else 'show'} no "
+                   "structure and cannot join them")
+        advice = ("give the places of all tiles (positions.csv: file, y_um, x_um), which hold parts on both sides of a "
+                  f"blank tile together; or {advice}")
     return RegistrationError(
         f"the {len(frames)} tiles fall into {len(groups)} parts without a common overlap: {parts}{detail}; "
         f"expected one connected scan", reason="disconnected",
-        hint="leave out tiles of another area or focus, add the missing tiles, or scan with more overlap" + (
-            '; or set register.options.disconnected = "nominal": the parts then go where their nominal '
-            "positions say" if nominal is not None else ""))
+        hint=advice + ('; or set register.options.disconnected = "nominal": the parts then go where their nominal '
+                       "positions say" if nominal is not None else ""))
 
 
 def _out_of_bound(frames: Frames, found: Sequence[Edge], nominal: npt.NDArray[np.float64]) -> RegistrationError:

@@ -181,6 +181,19 @@ def test_mostly_blank_scan_is_refused(scan: tuple[list[Tile], np.ndarray]) -> No
     assert caught.value.reason == "blank"
 
 
+def test_blank_tiles_that_part_a_scan_without_positions_are_named(scan: tuple[list[Tile], np.ndarray]) -> None:
+    """Both neighbours of a corner show nothing; the positions that the hint asks for hold it in place, to the stage's
+    jitter of 4 px at worst."""
+    tiles = [blank(tile, index) if index in (1, 3) else tile for index, tile in enumerate(scan[0])]
+    with pytest.raises(RegistrationError, match="fall into 2 parts") as caught:
+        lay(unknown(tiles))
+    assert "r0c1, r1c0 show no structure" in caught.value.message and "positions.csv" in caught.value.hint
+    assert layout_rmse_px(np.array(lay(tiles).origins_px), scan[1]) <= 4
+    with pytest.raises(RegistrationError) as caught:
+        lay(unknown([*scan[0][:1], *scan[0][8:]]))
+    assert "no structure" not in caught.value.message and "positions.csv" not in caught.value.hint
+
+
 @pytest.mark.parametrize("positions", [True, False])
 def test_pieces_of_different_places_are_listed(slide: Slide, positions: bool) -> None:
     """Two tiles of one place and two of another, said to be neighbours."""
