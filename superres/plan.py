@@ -7,6 +7,7 @@ import importlib.util
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from fractions import Fraction
 from pathlib import Path
 from typing import Any, cast
 
@@ -118,7 +119,8 @@ def make_plan(
         builder.plugin("evaluator", each, f"evaluate[{i}]", PluginSection)
         for i, each in enumerate(_tables(tables.get("evaluate"), [{"plugin": name} for name in EVALUATORS]))
     ]
-    problems += _train_problems(tables.get("train", {}), cast(Model | None, model))
+    problems += _train_problems(tables.get("train", {}), cast(Model | None, model),
+                                _scale_written(tables.get("model", {}), catalog))
     problems += _precision_problems(tables.get("train", {}), tables.get("run", {}))
     start_from = _start_from(tables.get("train", {}), cast(Model | None, model), base, problems)
     if config is not None:
@@ -184,8 +186,25 @@ class _Builder:
         return plugin
 
 
-def _train_problems(section: Any, model: Model | None) -> list[Problem]:
-    """What single values cannot show.  Read from the raw table, so that a mistake elsewhere does not hide these."""
+def _scale_written(section: Any, catalog: Catalog) -> Fraction | None:
+    """L = up/down by [model] and its plug-in's defaults, whatever else is wrong with it; None where that is unknown."""
+    options = section.get("options", {}) if isinstance(section, Mapping) else None
+    if not isinstance(options, Mapping):
+        return None
+    try:
+        known = catalog.entry("model", section.get("plugin", ModelSection.model_fields["plugin"].default))
+        fields = known.plugin.Options.model_fields
+    except (PluginError, TypeError):
+        fields = {}
+    up, down = (options.get(key, fields[key].default if key in fields else None) for key in ("up", "down"))
+    return Fraction(up, down) if type(up) is type(down) is int and up >= down >= 1 else None
+
+
+def _train_problems(section: Any, model: Model | None, scale: Fraction | None) -> list[Problem]:
+    """What single values cannot show.  Read from the raw table, so that a mistake elsewhere does not hide these.
+
+    scale: L, which alone says something where the model cannot be made.
+    """
     if not isinstance(section, Mapping):
         return []
     problems = []
@@ -193,17 +212,20 @@ def _train_problems(section: Any, model: Model | None) -> list[Problem]:
         problems.append(Problem("train.track", "tensorboard is not installed", "pip install 'superres[track]'"))
     if section.get("steps") is not None and section.get("epochs") is not None:
         problems.append(Problem("train", "steps and epochs are both given", "keep one of them"))
-    if model is None:
+    if model is not None:
+        multiple = model.geometry.patch_multiple_px
+        who = f"model '{model.name}' needs at L = {model.geometry.scale}"
+    elif scale is not None:
+        multiple, who = scale.denominator, f"every model needs at L = {scale}"  # as Geometry demands of them
+    else:
         return problems
-    multiple = model.geometry.patch_multiple_px
     for key in ("patch_px", "patch_stride_px"):
         value = section.get(key, TrainSection.model_fields[key].default)
         if isinstance(value, int) and value % multiple:
             problems.append(
                 Problem(
                     f"train.{key}",
-                    f"{value} is no multiple of {multiple} coarse px, which model '{model.name}' needs at "
-                    f"L = {model.geometry.scale}",
+                    f"{value} is no multiple of {multiple} coarse px, which {who}",
                     f"use for example {value + multiple - value % multiple}",
                 )
             )

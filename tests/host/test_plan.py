@@ -222,6 +222,21 @@ def test_a_mistake_in_one_section_hides_none_in_another():
     assert set(found) == {"run.sead", "train.batch_size", "train", "train.patch_px"}
 
 
+@pytest.mark.parametrize(("model", "said"), [
+    ({"options": {"blocs": 5}}, "2 coarse px, which every model needs at L = 5/2"),
+    ({"options": {"up": 4, "down": 3, "alpha": -1}}, "3 coarse px, which every model needs at L = 4/3"),
+    ({"plugin": "rivenson2071", "options": {"up": 5, "down": 2}}, "2 coarse px, which every model needs at L = 5/2"),
+    ({"plugin": "rivenson2071"}, None),
+    ({"options": {"up": "five"}}, None),
+    ({"options": {"up": 2, "down": 0}}, None),
+    ({"plugin": 5}, None),
+])
+def test_a_mistaken_model_does_not_hide_patches_that_no_model_of_its_scale_takes(model, said):
+    found = problems_of({**SMALL, "model": model, "train": {"patch_px": 41}})
+    assert any(where.startswith("model") for where in found)
+    assert (said in found["train.patch_px"].message) if said else "train.patch_px" not in found
+
+
 def test_a_constructor_that_raises_is_one_problem_among_the_others(monkeypatch):
     from superres.builtin.losses.l1 import L1Loss
 
