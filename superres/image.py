@@ -16,6 +16,10 @@ FloatArray = npt.NDArray[np.float32]
 FLOAT_LIMIT = 10.0
 """Unit intensities stay near 1, a flat-fielded glint included; 8- or 16-bit values kept as floats do not."""
 
+BRIGHT, MOST_BRIGHT = 1.1, 0.5
+"""A pixel is too bright above this × white (clear glass in flat-fielded images lies near 1, on either side), and a
+white level is refused where more than this share of an image is: stains darken, and glints are few."""
+
 NETWORK = "a network of superres"
 """What `Image.made_by` says of outputs: a measurement of cameras must be able to refuse them."""
 
@@ -150,6 +154,19 @@ def holds_white(dtype: np.dtype[np.generic], white_level: float) -> bool:
     """Whether a value can mean white in pixels of a dtype: 4095 in uint16, but not in uint8."""
     greatest = default_white_level(dtype) if np.issubdtype(dtype, np.integer) else np.finfo(np.float32).max
     return bool(0 < white_level <= greatest)
+
+
+def require_white(image: Image) -> None:
+    """Raises ImageError where most of an image is brighter than its white level, so that a network would see white."""
+    limit, bright, rows = BRIGHT * image.white, 0, 256
+    for top in range(0, image.height, rows):  # large images: no second one in memory
+        above = image.pixels[top:top + rows] > limit
+        bright += int(np.count_nonzero(above if above.ndim == 2 else above.any(axis=2)))
+    share = bright / (image.height * image.width)
+    if share > MOST_BRIGHT:
+        raise ImageError(f"{share:.0%} of the pixels of '{image.name}' are brighter than its white level "
+                         f"{image.white:g}; the greatest value is {image.pixels.max():g}",
+                         hint="set white_level to the stored value that means white: the present one is too small")
 
 
 def from_unit(unit: FloatArray, dtype: np.dtype[np.generic], white: float) -> Array:

@@ -12,7 +12,7 @@ from superres.engine import Engine
 from superres.errors import ImageError
 from superres.events import Events, Progress
 from superres.guard import judge, require_fit
-from superres.image import NETWORK, Array, Image
+from superres.image import NETWORK, Array, Image, require_white
 from superres.io.atomic import require_own_places
 from superres.io.header import square_pixel_size_um
 from superres.io.images import (
@@ -189,6 +189,7 @@ def _read(engine: Engine, source: Path, sampling: Sampling, events: Events) -> t
             f"the largest value of '{source.name}' is {largest} of 65535: a camera of fewer bits, or a dark image",
             hint="say what means white, for example --white-level 4095 for 12 bits (or --white-level 65535)",
         )
+    require_white(image)
     return image, known
 
 

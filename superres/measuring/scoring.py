@@ -21,7 +21,7 @@ from superres.engine import Engine
 from superres.errors import SourceError
 from superres.events import Events, Progress
 from superres.guard import Subject, judge
-from superres.image import Array, FloatArray, Image, from_unit
+from superres.image import Array, FloatArray, Image, from_unit, require_white
 from superres.io.images import IMAGE_SUFFIXES
 from superres.measuring.drift import brought_back
 from superres.optics import Optics
@@ -42,7 +42,8 @@ def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene
     where: a folder with coarse/ and fine/ (registered pairs, matched by name), or scenes for the virtual microscope:
     image files, patterns, or builtin names such as builtin:ihc, which are imaged in condition `standard`.  white_level:
     stored value of white in the folder's files, where they do not say it.
-    Raises SourceError, for a scan that is not registered too, or the errors of the two sources.
+    Raises SourceError, for a scan that is not registered too, ImageError for a white level that is far too small, or
+    the errors of the two sources.
     """
     folders = [each for each in where if not each.startswith(BUILTIN) and Path(each).is_dir()]
     if folders:
@@ -57,7 +58,10 @@ def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene
             raise SourceError(f"'{folder.name}' is a scan: its tiles and fields are no pairs yet",
                               hint=f"register it first: `superres register {folders[0]}` leaves the pairs in its run "
                               "folder, under work/register-.../pairs, which can be given here")
-        return PairsSource(folder=folder, white_level=white_level).acquire()
+        acquisition = PairsSource(folder=folder, white_level=white_level).acquire()
+        for image in (each for pair in acquisition.pairs for each in (pair.coarse, pair.fine)):
+            require_white(image)
+        return acquisition
     if white_level is not None:
         raise SourceError(f"--white-level is {white_level:g}, but scenes of the virtual microscope are given",
                           hint="leave it out: it is for a folder of pairs")

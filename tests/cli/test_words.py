@@ -11,7 +11,8 @@ from typer.testing import CliRunner
 
 from superres.cli import app
 from superres.cli.words import for_a_scan, for_an_image, for_pairs
-from superres.image import Image
+from superres.errors import ImageError
+from superres.image import Image, require_white
 from superres.io.header import give_pixel_size
 from superres.io.images import write_image
 
@@ -82,3 +83,28 @@ def test_evaluate_refuses_pairs_before_the_engine(tmp_path: Path) -> None:
     assert done.exit_code == 2 and "hint: give --white-level 4095 (or 65535, if" in done.output, done.output
     given = CliRunner().invoke(app, ["evaluate", str(tmp_path), *NOWHERE, "--white-level", "4095"])
     assert given.exit_code == 2 and "cuda:77" in given.output, given.output
+
+
+def test_a_white_level_far_below_the_values_is_refused_by_upscale_and_evaluate(tmp_path: Path,
+                                                                               rng: np.random.Generator) -> None:
+    for kind, side in (("coarse", 20), ("fine", 50)):
+        pixels = rng.integers(40, 4081, size=(side, side)).astype(np.uint16)
+        write_image(tmp_path / "pairs" / kind / "a" / "a.tif", Image(pixels, 3.7 / side))
+    coarse = str(tmp_path / "pairs" / "coarse" / "a" / "a.tif")
+    for words in (["upscale", coarse, str(tmp_path / "out.tif"), "--device", "cpu"],
+                  ["evaluate", str(tmp_path / "pairs"), *NOWHERE]):
+        done = CliRunner().invoke(app, [*words, "--white-level", "100"])
+        assert done.exit_code == 2 and "brighter than its white level 100" in done.output, done.output
+        assert "hint: give --white-level, the stored value that means white" in done.output, done.output
+    assert not (tmp_path / "out.tif").exists()
+
+
+@pytest.mark.parametrize("dtype", [np.uint16, np.float32])
+def test_white_is_doubted_only_where_most_pixels_are_brighter_in_any_channel(dtype: type) -> None:
+    pixels = np.full((600, 10, 3), 100, dtype)
+    pixels[:300, :, 1] = 400
+    require_white(Image(pixels, 0.2, 100.0))
+    pixels[300, 0, 2] = 400
+    with pytest.raises(ImageError, match="brighter than its white level 100; the greatest value is 400"):
+        require_white(Image(pixels, 0.2, 100.0))
+    require_white(Image(np.full((20, 20), 105, dtype), 0.2, 100.0))  # clear glass of a flat-fielded image
