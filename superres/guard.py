@@ -50,6 +50,9 @@ GREY_SD, GREY_BLUR_PX = 0.005, 1.5
 """A picture is grey where the second of its colours' principal components has less than this standard deviation, in
 units of white, blurred and noise taken off: red, green and blue are then one picture, each perhaps of another gain."""
 
+LEAST_SIDE_PX = 48
+"""A smaller image has no spectrum to tell structure from clear glass, and glass of any slide looks grey."""
+
 WINDOW_PX, WINDOWS = 256, 16
 """An image of any size is judged by so many windows of this side, spread over it."""
 
@@ -71,24 +74,31 @@ def judge(image: Image, weights: Weights, pixel_size_known: bool = True) -> tupl
     findings: list[Finding] = []
     if pixel_size_known:
         findings += _pixel_size(image, weights)
+    if min(image.shape_px) < LEAST_SIDE_PX:
+        return (*findings, Finding("unjudged", f"it is too small to judge ({image.height} × {image.width} px, expected "
+                                               f"at least {LEAST_SIDE_PX} px a side)"))
     windows = [image.crop(*box).rgb() for box in _boxes(image.shape_px)]
     spectra = [_bands(window, image.pixel_size_um, _cutoff(weights)) for window in windows]
     full = [(window, bands) for window, bands in zip(windows, spectra, strict=True)
-            if bands is None or bands.low > max(STRUCTURE_LIMIT, STRUCTURE_OVER_NOISE * bands.noise)]
+            if bands.low > max(STRUCTURE_LIMIT, STRUCTURE_OVER_NOISE * bands.noise)]
     if not full:
-        strongest = max(bands.low for bands in spectra if bands is not None)
+        strongest = max(bands.low for bands in spectra)
         findings.append(Finding("blank", f"there is hardly anything in it, or it is far out of focus: structure "
                                 f"of {1 / (0.16 * _cutoff(weights)):.1f} µm has a power of {strongest:.4f}; expected "
                                 f"over {STRUCTURE_LIMIT:g}"))
         return tuple(findings)
     return (*findings, *_stain([window for window, _ in full], image, weights),
-            *_focus([bands for _, bands in full if bands is not None]))
+            *_focus([bands for _, bands in full]))
 
 
 def require_fit(findings: tuple[Finding, ...], name: str) -> None:
     """Raises ImageError for any finding: what `--strict` does."""
+    reasons = "; ".join(each.text for each in findings)
+    if findings and all(each.subject == "unjudged" for each in findings):
+        raise ImageError(f"whether '{name}' fits these weights is unknown: {reasons}",
+                         hint="leave --strict out to go on without an answer")
     if findings:
-        raise ImageError(f"'{name}' does not fit these weights: " + "; ".join(each.text for each in findings),
+        raise ImageError(f"'{name}' does not fit these weights: {reasons}",
                          hint="use weights for this microscope and stain, mend the input, or leave --strict out")
 
 
@@ -156,8 +166,6 @@ class _Bands:
 
 
 def _focus(bands: list[_Bands]) -> list[Finding]:
-    if not bands:
-        return []
     share = float(np.median([np.log10(max(each.high - NOISE_DOUBT * each.noise, 1e-12) / each.low) for each in bands]))
     if share >= FOCUS_LIMIT:
         return []
@@ -166,11 +174,8 @@ def _focus(bands: list[_Bands]) -> list[Finding]:
                              "magnified more than its pixel size says")]
 
 
-def _bands(window: FloatArray, pixel_size_um: float, cutoff: float) -> _Bands | None:
-    """None where the window is too small for a spectrum."""
+def _bands(window: FloatArray, pixel_size_um: float, cutoff: float) -> _Bands:
     height, width = window.shape[:2]
-    if min(height, width) < 48:
-        return None
     grey = luma(window).astype(np.float64)
     taper = np.outer(np.hanning(height), np.hanning(width))
     spectrum = fft.rfft2((grey - grey.mean()) * taper)

@@ -21,7 +21,7 @@ from superres.measuring import paper, virtual_target
 from superres.measuring.drift import drift_page, measure_passes
 from superres.measuring.mtf import measure_target_at, measure_target_image
 from superres.measuring.mtf_pages import target_page, target_table
-from superres.measuring.scoring import cases_of, cross_tissue, cross_tissue_page, evaluated_page
+from superres.measuring.scoring import cases_of, caution, cross_tissue, cross_tissue_page, doubts, evaluated_page
 from superres.measuring.training_pages import losses_page, training_page
 from superres.optics import PAPER_COARSE, PAPER_FINE
 from superres.optics.usaf.target import Element
@@ -162,7 +162,11 @@ def _figure_s6(subject: Subject, events: Events) -> Page:
         images.append(fed)
     weights = subject.engine.weights
     passes = measure_passes(images, subject.engine.geometry.scale, weights.coarse, case.truth)
-    return _page(subject, drift_page(case.name, passes, weights.coarse, weights.fine),
+    page = drift_page(case.name, passes, weights.coarse, weights.fine)
+    doubted = doubts(subject.engine, replace(subject.acquisition, pairs=subject.acquisition.pairs[:1]))
+    what, *others = page.sections
+    what = replace(what, warnings=[*doubted, *what.warnings])
+    return _page(subject, replace(page, headline=page.headline + caution(doubted), sections=[what, *others]),
                  Section("Beside the paper", [paper.FIGURE_S6]))
 
 

@@ -158,10 +158,11 @@ def _evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisitio
     first = evaluation.summary[0] if evaluation.summary else None
     headline = "Nothing could be scored." if first is None else (
         f"{first.name} {first.value:.3f}" + (f", bicubic {first.baseline:.3f}" if first.baseline is not None else ""))
-    return Page(title, headline + "." + _caution(doubted), sections)
+    return Page(title, headline + "." + caution(doubted), sections)
 
 
-def _caution(doubted: Sequence[str]) -> str:
+def caution(doubted: Sequence[str]) -> str:
+    """What a headline says of `doubts`."""
     subjects = ", ".join(text.split(":")[0].lower() for text in doubted)
     return f" Images may not fit the weights: {subjects}." if doubted else ""
 
@@ -249,7 +250,7 @@ def cross_tissue_page(found: CrossTissue, acquisition: Acquisition) -> Page:
                 for specimen in found.specimens)
     return Page(
         "Networks on other tissues", f"Least gain over bicubic: {worst[0]:+.3f} SSIM, {worst[1]} on {worst[2]}."
-        + _caution(found.doubted[:1]),
+        + caution(found.doubted[:1]),
         subtitle="Fig. S9 of the paper", sections=[
             Section("SSIM, weights × specimens", ["In brackets: above bicubic. A network that was trained on another "
                                                   "tissue or stain may still gain; less than on its own is the rule."],

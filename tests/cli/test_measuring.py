@@ -383,6 +383,9 @@ def test_reproduce_prints_the_papers_numbers_beside_ours(superres, stained_file,
     text = check_page(tmp_path / "p.html")
     assert "What differs in data and hardware" in text
     assert expected[item[1]] in outcome.out + text
+    if item[1] == "S6":
+        assert "Images may not fit the weights: unjudged" in outcome.out.splitlines()[0]
+        assert "the stain cannot be judged" in outcome.err and "the stain cannot be judged" in text
     if item[1] == "S4":
         row = next(line for line in outcome.out.splitlines() if line.startswith("11/6")).split()
         assert row[1] == "3649.1" and row[-2:] == ["0.000", "0.000"]  # the paper's last row

@@ -118,9 +118,15 @@ def test_a_grey_frame_is_whatever_its_tint_and_noise(liver, weights, rng, noise,
     assert subjects(Image(np.rint(255 * grey).astype(np.uint8), 0.185), weights) == {"colour"}
 
 
-@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9), (2, 2, 3)])
-def test_images_of_a_few_pixels_are_judged_without_a_failure(weights, rng, shape):
-    assert all(each.text for each in judge(Image(rng.integers(0, 256, shape).astype(np.uint8), 0.185), weights))
+@pytest.mark.parametrize("shape", [(1, 1, 3), (1, 9), (2, 2, 3), (5, 5, 3), (20, 20, 3), (47, 300, 3)])
+def test_images_without_a_spectrum_are_too_small_to_judge_and_not_called_grey(weights, rng, shape):
+    """Clear glass of a colour slide, for one."""
+    glass = np.clip(0.95 + rng.normal(0, 0.01, shape), 0, 1).astype(np.float32)
+    (finding,) = judge(Image(glass, 0.185), weights)
+    assert finding.subject == "unjudged" and f"too small to judge ({shape[0]} × {shape[1]} px" in finding.text
+    with pytest.raises(ImageError, match=r"whether 'a\.tif' fits these weights is unknown: it is too small"):
+        require_fit((finding,), "a.tif")
+    assert subjects(Image(glass, 0.3), weights) == {"pixel size", "unjudged"}
 
 
 def test_blank_and_dark_frames_are(weights, rng):
