@@ -127,6 +127,9 @@ class Run:
 
     @cached_property
     def acquisition(self) -> Acquisition:
+        known = acquire_stage.known_specimens(self.plan.source)
+        if known is not None:
+            self._split_of(known)  # a virtual scan takes minutes
         acquisition = acquire_stage.acquire(self.plan.source, self.stage("acquire"), self.events)
         require_fields(acquisition)
         check_scale(acquisition, self.plan.model.geometry)

@@ -163,6 +163,12 @@ class Source(Plugin):
         Raises SourceError or ImageError, with what to do, for anything missing or unreadable.
         """
 
+    def known_specimens(self) -> tuple[str, ...] | None:
+        """The specimens of the acquisition, in its order, where the source can tell them without making or reading an
+        image; else None, the default.  A split that names others is then refused before anything is acquired.
+        """
+        return None
+
     def fingerprint(self) -> str:
         """Text that changes when the images behind the options change (file names, sizes, times).
 

@@ -51,6 +51,12 @@ def acquired(source: Source, events: Events) -> Acquisition:
         return acquisition
 
 
+def known_specimens(source: Source) -> tuple[str, ...] | None:
+    """The specimens that a source tells beforehand, or None.  Raises PluginError where it fails."""
+    with blamed(source, "while it named its specimens"):
+        return source.known_specimens()
+
+
 def counted(acquisition: Acquisition) -> str:
     """How many frames its scans have, in words."""
     tiles = sum(len(scan.tiles) for scan in acquisition.scans)

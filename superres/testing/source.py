@@ -10,7 +10,7 @@ from superres.testing.plugin import PluginContract
 
 
 class SourceContract(PluginContract):
-    """For subclasses of superres.api.Source.  Give options for a small acquisition: it is made three times."""
+    """For subclasses of superres.api.Source.  Give options for a small acquisition: it is made several times."""
 
     def frames(self, acquisition: Acquisition) -> list[Image]:
         tiles = [tile.image.read() for scan in acquisition.scans for tile in scan.tiles]
@@ -41,6 +41,11 @@ class SourceContract(PluginContract):
     def test_every_field_has_a_specimen(self) -> None:
         acquisition = self.make().acquire()
         assert acquisition.specimens and all(acquisition.specimens)
+
+    def test_specimens_told_beforehand_are_those_of_the_acquisition(self) -> None:
+        source = self.make()
+        told = source.known_specimens()
+        assert told is None or told == source.acquire().specimens
 
     def test_the_same_options_give_the_same_acquisition(self) -> None:
         first, second = self.make().acquire(), self.make().acquire()

@@ -346,3 +346,10 @@ def test_a_source_that_is_new_every_time_is_refused():
     assert broken_promises(SourceContract, type("Fresh", (Noise,), {"seed": None})) == {
         "test_the_same_options_give_the_same_acquisition"
     }
+
+
+def test_a_source_that_tells_other_specimens_than_it_gives_is_refused():
+    told = {"known_specimens": lambda self: ("another",)}
+    assert broken_promises(SourceContract, type("Misled", (Noise,), told)) == {
+        "test_specimens_told_beforehand_are_those_of_the_acquisition"
+    }

@@ -225,6 +225,17 @@ def test_low_confidence_is_a_rejection(tmp_path):
         run(tmp_path / "run", "register.min_confidence=0.95")
 
 
+def test_a_wrong_specimen_of_a_virtual_scan_is_said_before_it_is_imaged(tmp_path, monkeypatch):
+    def images(*_words, **_more):
+        raise AssertionError("nothing is imaged for a split that cannot be")
+
+    monkeypatch.setattr("superres.builtin.sources.simulate.read_scene", images)
+    virtual = ("source.plugin=simulate", "source.options.scenes=['builtin:tissue:3']")
+    with pytest.raises(SourceError, match=r"split\.test names specimens that have no fields: tissue-7") as caught:
+        run(tmp_path / "run", *virtual, "split.test=['tissue-7']", "split.validation=0")
+    assert "tissue-0, tissue-1, tissue-2" in caught.value.hint
+
+
 def test_fewer_specimens_than_the_split_needs_is_said_before_registration(tmp_path):
     with pytest.raises(SourceError, match="too few"):
         run(tmp_path / "run", "source.options.specimens=2", "split.test=1", "split.validation=1")

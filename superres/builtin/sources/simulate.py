@@ -188,6 +188,9 @@ class SimulateSource(Source):
             simulated=self._sentence(len(scenes)), provenance={**origins, **self._conditions()},
             truth=GroundTruth(tiles, fields) if scans else None)
 
+    def known_specimens(self) -> tuple[str, ...]:
+        return tuple(dict.fromkeys(scene.specimen for scene in find_scenes(self._rules())))
+
     def fingerprint(self) -> str:
         lines = []
         for scene in find_scenes(self._rules()):
