@@ -207,8 +207,15 @@ def read_toml(path: Path) -> dict[str, Any]:
         raise ConfigError(
             (Problem(str(path), "no such file", "give the path of a pipeline file"),), source=str(path)
         ) from None
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError((Problem(str(path), f"cannot be read: {error}"),), source=str(path)) from None
+    except IsADirectoryError:
+        raise ConfigError((Problem(str(path), "a folder; expected a pipeline file", "name the .toml file in it"),),
+                          source=str(path)) from None
+    except OSError as error:
+        raise ConfigError((Problem(str(path), f"cannot be read: {error.strerror or error}", "check its permissions and "
+                                   "the drive"),), source=str(path)) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError((Problem(str(path), f"not a text file in UTF-8: {error.reason} at byte {error.start}",
+                                   "give the path of a pipeline file (TOML)"),), source=str(path)) from None
     except tomllib.TOMLDecodeError as error:
         raise ConfigError((Problem(str(path), f"not valid TOML: {error}", _quoted_line(text, error)),),
                           source=str(path)) from None

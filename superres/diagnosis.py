@@ -84,7 +84,7 @@ def _native() -> Iterator[Finding]:
     from superres import native
 
     if not native.available():
-        yield Finding("note", "native module", f"not built: {native.reason_unavailable()}; engine = native is an error")
+        yield Finding("note", "native module", f"{native.reason_unavailable()}; engine = native is an error")
         return
     info = native.build_info()
     built = f"{info['version']}, {info['compiler']}, {info['build_type']}"

@@ -75,14 +75,15 @@ class Problem:
 
 
 class ConfigError(SuperresError):
-    """All the mistakes of a pipeline file at once."""
+    """All the mistakes of a pipeline file at once; a single one is said like any other error, with its own hint."""
 
     def __init__(self, problems: tuple[Problem, ...], *, source: str = "pipeline") -> None:
-        count = f"{len(problems)} problem" + ("s" if len(problems) != 1 else "")
-        super().__init__(
-            f"{source}: {count}\n" + "\n".join(f"  {problem}" for problem in problems),
-            hint="`superres schema KIND.NAME` lists the options of a plug-in"
-            if any(".options" in problem.where for problem in problems)
-            else "",
-        )
+        hint = ("`superres schema KIND.NAME` lists the options of a plug-in"
+                if any(".options" in problem.where for problem in problems) else "")
+        if len(problems) == 1:
+            where = "" if problems[0].where == source else f"{problems[0].where}: "
+            super().__init__(f"{source}: {where}{problems[0].message}", hint=problems[0].hint or hint)
+        else:
+            super().__init__(f"{source}: {len(problems)} problems\n"
+                             + "\n".join(f"  {problem}" for problem in problems), hint=hint)
         self.problems = problems

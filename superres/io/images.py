@@ -130,6 +130,9 @@ def check_writable_suffix(path: Path | str, bands_only: bool = False) -> None:
     suffix = Path(path).suffix.lower()
     if suffix not in TIFF_SUFFIXES and (bands_only or suffix != ".png"):
         allowed = ".tif or .ome.tif" + ("" if bands_only else " or .png")
+        if not suffix:
+            raise ImageError(f"cannot write '{Path(path).name}': its name has no suffix; expected {allowed}",
+                             hint="give the output the suffix .tif")
         raise ImageError(f"cannot write '{Path(path).name}': images are written as {allowed}, not '{suffix}'",
                          hint="JPEG and others would lose what was gained; give the output the suffix .tif")
 

@@ -152,6 +152,8 @@ def read_safetensors_metadata(content: bytes, label: str) -> dict[str, str]:
     """
     if len(content) < 8:
         raise _damaged(label, f"it has {len(content)} bytes")
+    if content[8:9] != b"{":    # where every safetensors file has it
+        raise WeightsError(f"'{label}' is not a weights file", hint="give the weights.safetensors of a superres run")
     (length,) = struct.unpack("<Q", content[:8])
     if length > len(content) - 8:
         raise _damaged(label, "its header is longer than the file")

@@ -52,7 +52,7 @@ def _load() -> tuple[ModuleType | None, str]:
     except ModuleNotFoundError as error:
         if error.name != "superres.native._core":
             return None, f"the native module needs {error.name}, which is not installed"
-        return None, ("this installation has no native module: it was built without a C++ compiler or CMake, or with "
+        return None, ("it was not built: superres was installed where CMake or a C++ compiler is missing, or with "
                       "SUPERRES_NATIVE=OFF; reinstall with SUPERRES_NATIVE=ON to see what is missing")
     except ImportError as error:
         return None, f"the native module does not load on this machine ({error}); reinstall superres"

@@ -15,6 +15,7 @@ import pytest
 import tifffile
 import torch
 
+from superres import native
 from superres._version import __version__
 from superres.image import Image
 from superres.io.images import read_image, write_image
@@ -53,8 +54,14 @@ def test_wrong_use_is_two_lines_and_status_2(superres, words):
     assert_two_lines(superres(*words), "error: ", "--help")
 
 
-def test_a_missing_pipeline_file(superres, tmp_path):
-    assert_two_lines(superres("run", tmp_path / "no.toml"), "no such file")
+def test_a_single_mistake_is_an_error_and_a_hint(superres, tmp_path):
+    missing, folder = superres("run", tmp_path / "no.toml"), superres("check", tmp_path)
+    assert missing.err == f"error: {tmp_path / 'no.toml'}: no such file\nhint: give the path of a pipeline file\n"
+    assert folder.err == f"error: {tmp_path}: a folder; expected a pipeline file\nhint: name the .toml file in it\n"
+    path = tmp_path / "p.toml"
+    path.write_text('source = { plugin = "simulate", options = { scenes = ["builtin:ihc"] } }\nrun.sead = 7\n')
+    wrong = superres("check", path)
+    assert wrong.err == f"error: {path}: run.sead: unknown key\nhint: did you mean 'seed'?\n"
 
 
 def test_check_prints_the_resolved_plan(superres, project_root):
@@ -123,6 +130,13 @@ def test_schema_of_something_unknown(superres, name, message):
     assert_two_lines(superres("schema", name), message)
 
 
+def test_doctor_says_once_that_the_native_module_is_not_built(superres, monkeypatch):
+    monkeypatch.setitem(sys.modules, "superres.native._core", None)
+    monkeypatch.setattr(native, "_load", native._load.__wrapped__)
+    line, = (line for line in superres("doctor").out.splitlines() if "native module" in line)
+    assert line.count("not built") == 1 and "no native module" not in line and "SUPERRES_NATIVE=ON" in line
+
+
 def test_doctor_says_what_will_be_used(superres):
     text = superres("doctor").out
     for word in ("torch", "device", "native module", "OpenCV", "plug-ins"):
@@ -155,11 +169,13 @@ def test_upscale_of_a_single_channel_png_without_pixel_size(superres, tmp_path, 
 
 def test_upscale_refuses_what_it_cannot_do(superres, tmp_path, weights_file):
     write_image(tmp_path / "in.tif", Image(np.zeros((20, 20, 3), np.uint8), 0.185))
-    (tmp_path / "text.tif").write_text("no image")
+    (tmp_path / "text.tif").write_text("neither an image nor weights")
     (tmp_path / "cut.safetensors").write_bytes(weights_file.read_bytes()[:500])
     ok = ("upscale", tmp_path / "in.tif", tmp_path / "out.tif")
     assert_two_lines(superres(*ok, "--weights", tmp_path / "no"), "no weights file")
     assert_two_lines(superres(*ok, "--weights", tmp_path / "cut.safetensors"), "truncated or damaged")
+    assert_two_lines(superres(*ok, "--weights", tmp_path / "text.tif"), "text.tif' is not a weights file", "hint: give")
+    assert_two_lines(superres("upscale", tmp_path / "in.tif", tmp_path / "out"), "has no suffix", "suffix .tif")
     native = ("--engine", "native", "--precision", "fast")
     assert_two_lines(superres(*ok, "--weights", weights_file, *native), "native", "exact")
     assert_two_lines(superres(*ok, "--weights", weights_file, "--device", "cuda:7"), "cuda:7")

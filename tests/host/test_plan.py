@@ -1,6 +1,7 @@
 """A pipeline file becomes a plan, or all of its mistakes at once."""
 
 import json
+import re
 
 import numpy as np
 import pytest
@@ -177,23 +178,24 @@ def test_a_mistake_of_the_command_line_is_not_blamed_on_the_file():
 def test_an_override_of_a_list_shows_how_its_entries_are_named():
     with pytest.raises(ConfigError) as caught:
         make_plan({**SMALL, "loss": [{"plugin": "l1"}]}, overrides=["loss.factor=3"])
-    assert "loss.0.factor=3" in str(caught.value)
+    assert "loss.0.factor=3" in f"{caught.value} {caught.value.hint}"
 
 
 @pytest.mark.parametrize(
     ("content", "message"),
     [
-        ("[run\n", r"not valid TOML: .*at line 1, column 5.* \(line 1 is: \[run\)"),
-        ('[run]\nseed = 1\noutput = """x\n', r"not valid TOML: .* \(the last line is: output = \"\"\"x\)"),
-        (None, "no such file"), (b"\xff\xfe", "cannot be read"),
+        ("[run\n", r"not valid TOML: .*at line 1, column 5.*hint: line 1 is: \[run"),
+        ('[run]\nseed = 1\noutput = """x\n', r"not valid TOML: .*hint: the last line is: output = \"\"\"x"),
+        (None, "no such file"), (b"\xff\xfe", "not a text file in UTF-8: .* at byte 0hint: give the path"),
     ],
 )
 def test_a_file_that_cannot_be_read_says_why(tmp_path, content, message):
     path = tmp_path / "pipeline.toml"
     if content is not None:
         path.write_bytes(content if isinstance(content, bytes) else content.encode())
-    with pytest.raises(ConfigError, match=message):
+    with pytest.raises(ConfigError) as caught:
         load_plan(path)
+    assert re.search(message, f"{caught.value}hint: {caught.value.hint}")
 
 
 def test_the_resolved_plan_writes_every_default_out_as_json():
