@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 
 import numpy as np
@@ -45,7 +46,7 @@ def target_table(results: Sequence[TargetResult], truth: TargetResult | None = N
     marks = [text for mark, text in ((SAMPLING[0], SAMPLING), (INFERRED[0], INFERRED))
              if any(mark in cell for row in rows for cell in row)]
     return Table(["element", "cycles/mm" if absolute else "cycles/px", *(result.name for result in results)], rows,
-                 legend="; ".join(marks))
+                 legend="; ".join(marks), wraps=True)
 
 
 def _cell(each: ElementBars, inferred: bool) -> str:
@@ -94,9 +95,9 @@ def _inferred(result: TargetResult, truth: TargetResult | None) -> list[str]:
                     "detail.")
     if doubt.above and truth is not None:
         most, beside = max(doubt.above, key=lambda pair: pair[0].contrast - pair[1])
-        said.append(f"The {result.name} has more contrast than the image {truth.name} at {_listed(result, doubt.above)}"
-                    f", at most {most.contrast:.3f} against {beside:.3f} at {_label(result, most)}. What exceeds the "
-                    "truth is not measured detail.")
+        where = _listed(result, doubt.above) + ("" if len(doubt.above) == 1 else f", most at {_label(result, most)}")
+        said.append(f"The {result.name} has more contrast than the image {truth.name} at {where}: {most.contrast:.3f} "
+                    f"against {beside:.3f}. What exceeds the truth is not measured detail.")
     return said
 
 
@@ -136,14 +137,15 @@ def edge_page(results: Sequence[EdgeResult], optics: Optics | None) -> Page:
                           "too good: expose so that both sides lie between." for result in clipped]),
             Section("Numbers", table=Table(
                 ["image", "tilt", "50 % (cycles/px)", "(cycles/µm)", "10 % (cycles/px)", "(cycles/µm)", "levels"],
-                rows)),
+                rows, wraps=True)),
             Section("The edges", pictures=[Picture(result.name, f"{result.grey.shape[0]} × {result.grey.shape[1]} px",
                                                    _shown(result.grey)) for result in results]),
         ])
 
 
 def target_curves(results: Sequence[TargetResult], optics: Sequence[Optics], with_paper: bool) -> str:
-    figure, axes = plot_axes(7.4, 4.2)
+    legend_inch = 0.12 + 0.18 * math.ceil((len(results) + len(optics) + 2) / 3)
+    figure, axes = plot_axes(7.4, 4.4 + legend_inch, above_inch=0.15, below_inch=legend_inch)
     absolute = all(result.reading.absolute for result in results)
     highest = 1.0
     for result, colour in zip(results, COLOURS * len(results), strict=False):
@@ -159,20 +161,25 @@ def target_curves(results: Sequence[TargetResult], optics: Sequence[Optics], wit
         axes.plot(known, before, color=GREY, linewidth=1, marker="^", markersize=3, label="paper, 100×/1.4NA (S4)")
         axes.plot(known, after, color=GREY, linewidth=1, marker="s", markersize=3, linestyle=(0, (1, 2)),
                   label="paper, network output (S4)")
-    for each, dash in zip(optics if absolute else (), SINE_DASHES * len(optics), strict=False):
+    for number, (each, dash) in enumerate(zip(optics if absolute else (), SINE_DASHES * len(optics), strict=False)):
         cutoff = 1000 * each.cutoff_cycles_per_um
+        highest = max(highest, cutoff)
         sine = np.linspace(0, cutoff, 200)
         axes.plot(sine, weak_object_transfer(sine / 1000, each), color=INK, linewidth=1, linestyle=dash,
                   label=f"sine MTF, {each.label}")
         axes.axvline(cutoff, color=INK, linewidth=0.8, linestyle=(0, (1, 3)))
-        axes.annotate(f"{each.label}: (NA + NA_c)/λ = {cutoff:.0f}", (cutoff, 1.08), (-4, 0),
-                      textcoords="offset points", fontsize=8, color=INK, ha="right", va="top", rotation=90)
+        # Above the axes, each in a line of its own: inside them it would lie over the curves.
+        axes.annotate(f"{each.label}: (NA + NA_c)/λ = {cutoff:.0f}", (cutoff, 1.0), (0, 3 + 11 * number), fontsize=8,
+                      xycoords=axes.get_xaxis_transform(), textcoords="offset points", color=INK, va="bottom",
+                      ha="right" if cutoff > highest / 2 else "left")
     axes.set_xlabel("cycles/mm" if absolute else "cycles/px", color=INK)
     axes.set_title("contrast", loc="left", fontsize=10, color=INK)
-    axes.set_ylim(-0.03, 1.1)
+    axes.set_ylim(-0.03, 1.05)
     axes.set_xlim(left=0.0)
     axes.grid(True, color=GREY, alpha=0.2, linewidth=0.6)
-    axes.legend(frameon=False, labelcolor=INK, fontsize=8.5)
+    # Below the axes: curves fill them from corner to corner.
+    axes.legend(frameon=False, labelcolor=INK, fontsize=8.5, loc="upper left", bbox_to_anchor=(0.0, -0.15), ncols=3,
+                borderaxespad=0.0, columnspacing=1.2)
     return svg_of(figure, "target-curves")
 
 
@@ -208,14 +215,16 @@ def marked_picture(result: TargetResult, longest_px: int = 900) -> Array:
         place: BarPlace = row.pattern.place
         corners = (place.corners_px() + 0.5) * scale - 0.5
         outline = corners[[0, 1, 3, 2]][:, ::-1].round().astype(np.int32)
-        colour = (30, 160, 60) if row.pattern.detected else (225, 130, 20)
+        colour = (80, 220, 110) if row.pattern.detected else (255, 165, 60)
         cv2.polylines(canvas, [outline], True, colour, 2 if row.measured.contrast > 0 else 1, cv2.LINE_AA)
         size = place.period_length_px * scale
         if size > 9:
             label = result.reading.label(row.pattern.element)
             at = outline.min(axis=0)
-            cv2.putText(canvas, label, (int(at[0]), int(at[1]) - 3), cv2.FONT_HERSHEY_SIMPLEX,
-                        min(0.6, 0.25 + size / 80), colour, 1, cv2.LINE_AA)
+            # Bright on a black rim: it is read on the target's black and on its white.
+            for ink, thickness in (((0, 0, 0), 4), (colour, 1)):
+                cv2.putText(canvas, label, (int(at[0]), int(at[1]) - 3), cv2.FONT_HERSHEY_SIMPLEX,
+                            min(0.6, 0.35 + size / 80), ink, thickness, cv2.LINE_AA)
     return canvas
 
 

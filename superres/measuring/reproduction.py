@@ -141,7 +141,7 @@ def _s4(subject: Subject, events: Events) -> Page:
             for row in ours.rows]
     kept = [each for each in page.sections if each.title != "By element"]
     page = replace(page, title="contrast of a resolution target", sections=kept)
-    table = Table([*ours.head, "paper, 100×/1.4NA", "paper, output"], rows, legend=ours.legend)
+    table = Table([*ours.head, "paper, 100×/1.4NA", "paper, output"], rows, legend=ours.legend, wraps=True)
     return _page(subject, page, Section("Contrast, paper and ours", [
         "The paper fed the 100× image of the target to the network, with an air gap before the target that left an "
         "effective aperture of 1.0; we feed the 40× image and have no gap. The network never saw bars in training."],
@@ -172,7 +172,7 @@ def _figure_s6(subject: Subject, events: Events) -> Page:
 
 def _figure_s7(subject: Subject, events: Events) -> Page:
     made_of = [DifferenceMapEvaluator()]
-    page, _ = evaluated_page("difference maps, 0–100 %", subject.engine, subject.acquisition, made_of, events)
+    page, _ = evaluated_page("difference maps, 0–100 %", subject.engine, subject.acquisition, made_of, events, "maps")
     return _page(subject, page, Section("Beside the paper", [paper.FIGURE_S7]))
 
 

@@ -183,7 +183,9 @@ def spectrum_curves(results: Sequence[ResolutionResult], *optics: Optics | None,
     known = [each for each in optics if each is not None]
     _cutoffs(axes, known)
     if known:
-        axes.set_xlim(0, 2.2 * max(each.cutoff_cycles_per_um for each in known))
+        cutoff = max(each.cutoff_cycles_per_um for each in known)
+        reached = max((float(result.spectrum.frequency[-1]) / result.pixel_size_um for result in results), default=0.0)
+        axes.set_xlim(0, min(2.2 * cutoff, 1.05 * max(reached, cutoff)))
     axes.set_xlabel("cycles/µm", color=INK)
     axes.set_title("power (white²·µm²)", loc="left", fontsize=10, color=INK)
     axes.grid(True, color=GREY, alpha=0.2, linewidth=0.6)

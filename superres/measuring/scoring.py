@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fractions import Fraction
 from pathlib import Path
-from typing import get_args
+from typing import Literal, get_args
 
 import numpy as np
 
@@ -31,6 +31,8 @@ from superres.report.pages import Page, Section, Table
 from superres.resample import bicubic
 from superres.scan_folder import DESCRIPTION, POSITIONS, file_stem
 from superres.stages.evaluate import Evaluation, evaluate
+
+MAPS = ": maps and curves"
 
 CHAIN_PX = 128
 """Side of the piece on which two networks are chained: its second output has (6.25 × 128)² pixels."""
@@ -130,10 +132,15 @@ def score_weights(engine: Engine, acquisition: Acquisition, evaluators: Sequence
 
 
 def evaluated_page(title: str, engine: Engine, acquisition: Acquisition, evaluators: Sequence[Evaluator],
-                   events: Events) -> tuple[Page, Evaluation]:
-    """The scores of some weights as a page, with what about the images does not fit them, and as numbers."""
+                   events: Events, opening: Literal["scores", "maps"] = "scores") -> tuple[Page, Evaluation]:
+    """The scores of some weights as a page, with what about the images does not fit them, and as numbers.
+
+    opening: what comes first on the page, the tables or the evaluators' maps and curves.
+    """
     found = score_weights(engine, acquisition, evaluators, events)
-    return _evaluation_page(title, found, acquisition, doubts(engine, acquisition)), found
+    page = _evaluation_page(title, found, acquisition, doubts(engine, acquisition))
+    drawn = [section for section in page.sections if section.title.endswith(MAPS)] if opening == "maps" else []
+    return replace(page, sections=[*drawn, *(each for each in page.sections if each not in drawn)]), found
 
 
 def _evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisition, doubted: Sequence[str]) -> Page:
@@ -154,10 +161,13 @@ def _evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisitio
         sections.append(Section(f"{field.name}: {field.place}", [f"Shown: {field.window}."], pictures=layers,
                                 side_by_side=True))
         if field.pictures:
-            sections.append(Section(f"{field.name}: maps and curves", pictures=field.pictures))
+            sections.append(Section(f"{field.name}{MAPS}", pictures=field.pictures))
     first = evaluation.summary[0] if evaluation.summary else None
     headline = "Nothing could be scored." if first is None else (
-        f"{first.name} {first.value:.3f}" + (f", bicubic {first.baseline:.3f}" if first.baseline is not None else ""))
+        ", bicubic ".join(f"{value:.3f} {first.unit}".strip() for value in (first.value, first.baseline)
+                          if value is not None))
+    if first is not None:
+        headline = f"{first.name} {headline}"
     return Page(title, headline + "." + caution(doubted), sections)
 
 

@@ -94,10 +94,14 @@ def residual_histogram(residuals_um: Sequence[float], true_errors_um: Sequence[f
     return svg_of(figure, "residuals")
 
 
-def plot_axes(width_inch: float, height_inch: float) -> tuple[Figure, Any]:
-    """A transparent figure whose axes and text have the page's colour; for `svg_of`."""
+def plot_axes(width_inch: float, height_inch: float, above_inch: float = 0.0, below_inch: float = 0.0
+              ) -> tuple[Figure, Any]:
+    """A transparent figure whose axes and text have the page's colour; for `svg_of`.
+
+    above_inch, below_inch: of the height, room for labels over the axes and for a legend under them.
+    """
     # Margins in inches for the labels; matplotlib's own layout engine would take longer than all the drawing.
-    left, bottom, right, top = 0.75, 0.48, 0.3, 0.3
+    left, bottom, right, top = 0.75, 0.48 + below_inch, 0.3, 0.3 + above_inch
     figure = Figure(figsize=(width_inch, height_inch), facecolor="none")
     axes = figure.add_axes((left / width_inch, bottom / height_inch, 1 - (left + right) / width_inch,
                             1 - (bottom + top) / height_inch), facecolor="none")

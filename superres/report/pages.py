@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from markupsafe import Markup
+from markupsafe import Markup, escape
 
 from superres.api.evaluator import Picture
 from superres.io.atomic import write_text
@@ -71,5 +72,10 @@ def write_page(page: Page, path: Path) -> None:
 def render_page(page: Page) -> str:
     """HTML text; all strings are escaped, only the package's own SVG and CSS are not."""
     made = environment()
-    made.filters.update(drawn=Markup)
+    made.filters.update(drawn=Markup, breakable=_breakable)
     return made.get_template("page.html").render(page=page, style=asset("report.css"))
+
+
+def _breakable(name: str) -> Markup:
+    """A line may end within a long file name, or its column would hide those beside it on a narrow page."""
+    return Markup(re.sub(r"([_-](?=\w)|\.(?=[a-z]))", r"\1<wbr>", str(escape(name))))

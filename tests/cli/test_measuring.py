@@ -386,6 +386,10 @@ def test_reproduce_prints_the_papers_numbers_beside_ours(superres, stained_file,
     if item[1] == "S6":
         assert "Images may not fit the weights: unjudged" in outcome.out.splitlines()[0]
         assert "the stain cannot be judged" in outcome.err and "the stain cannot be judged" in text
+    if item[1] == "S7":
+        order = [text.index(title) for title in ("Beside the paper", "maps and curves", "Scores")]
+        assert order == sorted(order), "the maps are the figure"
+        assert re.search(r"^difference-mean [\d.]+ %, bicubic [\d.]+ %", outcome.out, flags=re.MULTILINE)
     if item[1] == "S4":
         row = next(line for line in outcome.out.splitlines() if line.startswith("11/6")).split()
         assert row[1] == "3649.1" and row[-2:] == ["0.000", "0.000"]  # the paper's last row

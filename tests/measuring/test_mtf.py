@@ -1,5 +1,6 @@
 """What may be claimed of a target: resolved in every direction, within what the input's objective passed."""
 
+import re
 from dataclasses import replace
 
 import cv2
@@ -7,7 +8,8 @@ import numpy as np
 import pytest
 
 from superres.measuring.mtf import measure_target_at, measure_target_image, not_measured
-from superres.measuring.mtf_pages import target_page, target_table
+from superres.measuring.mtf_pages import marked_picture, target_curves, target_page, target_table
+from superres.optics import Optics
 from superres.optics.usaf.target import TargetSpec, draw_target
 
 PIXEL_UM = 3.90625 / 12
@@ -57,3 +59,24 @@ def test_an_element_with_a_lost_direction_is_not_resolved_and_the_table_names_it
     assert "resolves element 4/2" in page.headline
     assert "lost in one direction: 4/3: standing" in page.sections[-1].paragraphs[0]
     assert next(point[1] for point in scan.points() if point[0] == pytest.approx(20.16, abs=0.01)) == 0
+
+
+def test_labels_stand_on_black_and_on_white(drawn):
+    """A label's bright letters have a black rim: in luma at least 100 of 255 apart from it."""
+    result = measure_target_image("t", drawn[0], PIXEL_UM)
+    picture = marked_picture(result).astype(int)
+    coloured = picture[(picture.max(axis=2) - picture.min(axis=2)) > 120]
+    assert len(coloured) > 500
+    assert np.median(coloured @ [0.299, 0.587, 0.114]) > 140  # the former green had 109
+
+
+def test_the_curves_labels_lie_outside_the_axes(drawn):
+    """Cut-offs above, the legend below: y runs down."""
+    result = measure_target_image("t", drawn[0], PIXEL_UM)
+    svg = target_curves([result], [Optics(0.95), Optics(1.4)], with_paper=True)
+    frame = re.search(r'<g id="patch_2">\s*<path d="M ([\d.]+) ([\d.]+) \s*L [\d.]+ [\d.]+ \s*L [\d.]+ ([\d.]+)', svg)
+    bottom, top = sorted((float(frame[2]), float(frame[3])))[::-1]
+    places = {text: float(y) for y, text in re.findall(
+        r'<text[^>]*y="([\d.]+)"[^>]*>([^<]*(?:NA_c|sine MTF|paper)[^<]*)</text>', svg)}
+    assert len(places) == 6, svg[:3000]
+    assert all((y < top) if "NA_c" in text else (y > bottom) for text, y in places.items()), (top, bottom, places)

@@ -32,3 +32,10 @@ def test_the_same_page_is_the_same_file(tmp_path):
 
 def test_tables_line_up_in_a_terminal():
     assert list(page().sections[0].table.as_text()) == ["name    value", "a         1.5", "longer     −2"]
+
+
+def test_a_long_file_name_may_be_broken_and_stays_escaped():
+    table = Table(["element", "usaf_real_scan<b>.npy"], [["a_b", "0.5_5"]], wraps=True)
+    text = render_page(Page("T", "h", [Section("s", table=table)]))
+    assert "usaf_<wbr>real_<wbr>scan&lt;b&gt;.<wbr>npy</th>" in text and "<td>a_<wbr>b</td>" in text
+    assert ">0.5_5</td>" in text, "numbers stay whole"

@@ -112,8 +112,16 @@ def _draw_regions(percent: FloatArray, table: tuple[RegionStatistics, ...]) -> A
             axes.plot([x, x + wide, x + wide, x, x], [y, y, y + tall, y + tall, y], color="white", linewidth=0.6)
         axes.set_xticks([])
         axes.set_yticks([])
-        axes.set_title(f"0–{top:.1f} %", loc="left", fontsize=9)
+        axes.set_title("output", loc="left", fontsize=9)
         axes.grid(False)
+        axes.set_position((0.03, 0.05, 0.8, 0.88))  # no labels at the left; the colour bar's at the right
+        bar = axes.inset_axes((1.03, 0.0, 0.045, 1.0))
+        bar.imshow(np.linspace(0, 1, 256)[:, None], cmap="inferno", aspect="auto", origin="lower",
+                   extent=(0, 1, 0, top))
+        bar.set_xticks([])
+        bar.yaxis.tick_right()
+        ticks = np.linspace(0, top, 5)
+        bar.set_yticks(ticks, [f"{tick:.2g} %" for tick in ticks], fontsize=8)
 
     return draw_curves(draw, 420, min(620, max(200, round(420 * height / width))))
 
