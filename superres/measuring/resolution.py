@@ -13,7 +13,7 @@ import numpy as np
 
 from superres.builtin.evaluators.frc import input_correlation
 from superres.errors import ImageError
-from superres.image import Image
+from superres.image import FloatArray, Image
 from superres.io.header import RATIO_TOLERANCE
 from superres.measuring.mtf_pages import COLOURS
 from superres.optics import Optics
@@ -34,15 +34,21 @@ AT_MOST = ("Ring correlation gives the noise-limited resolution: below it noise 
            "is invented the same way twice correlates with itself.")
 
 
+SHIFT_LIMIT = 0.05
+"""Of a field's side: a stage that moved farther between two exposures may have changed focus and light as well."""
+
+
 @dataclass(frozen=True, eq=False)
 class ResolutionResult:
-    """One image, or one pair of exposures.  correlation: None where it was refused, for `refused`."""
+    """One image, or one pair of exposures.  correlation: None where it was refused, for `refused`.  note: what was done
+    to the pair before."""
 
     name: str
     pixel_size_um: float
     spectrum: RadialSpectrum
     correlation: RingCorrelation | None
     refused: str = ""
+    note: str = ""
 
     @property
     def limit_um(self) -> float | None:
@@ -72,7 +78,10 @@ def measure_single(image: Image) -> ResolutionResult:
 
 
 def measure_exposures(first: Image, second: Image) -> ResolutionResult:
-    """Two exposures of one field.  Raises ImageError for different sizes or pixel sizes, or the very same pixels."""
+    """Two exposures of one field; a shift of whole pixels between them is cropped away.
+
+    Raises ImageError for different sizes or pixel sizes, or the very same pixels.
+    """
     if abs(first.pixel_size_um / second.pixel_size_um - 1) > RATIO_TOLERANCE:
         raise ImageError(f"the pixel size of '{first.name}' is {first.pixel_size_um:g} µm, that of '{second.name}' "
                          f"{second.pixel_size_um:g} µm; expected two exposures of one camera and objective",
@@ -89,12 +98,45 @@ def measure_exposures(first: Image, second: Image) -> ResolutionResult:
         if reason:
             return ResolutionResult(name, first.pixel_size_um, spectrum, None, f"'{image.name}': {reason}")
     a, b = (each.unit()[:, :, 1] if each.channels == 3 else each.unit() for each in (first, second))
-    correlation = fourier_ring_correlation(a, b)
+    down, right = _shift_px(a, b) if a.shape == b.shape else (0, 0)
+    if abs(down) > SHIFT_LIMIT * a.shape[0] or abs(right) > SHIFT_LIMIT * a.shape[1]:
+        return ResolutionResult(name, first.pixel_size_um, spectrum, None, "they do not show one field in one place, "
+                                f"or nothing but noise: they fit best ({down}, {right}) px apart, expected at most "
+                                f"{SHIFT_LIMIT:.0%} of the field")
+    note = (f"The second exposure lies ({down}, {right}) px (y, x) off the first; both were cropped to what they share."
+            if down or right else "")
+    correlation = fourier_ring_correlation(*_shared(a, b, down, right))
     reason = why_nothing_in_common(correlation)
     if reason:
         return ResolutionResult(name, first.pixel_size_um, spectrum, None, "they do not show one field in one place, "
                                 f"or nothing but noise: {reason}")
-    return ResolutionResult(name, first.pixel_size_um, spectrum, correlation)
+    return ResolutionResult(name, first.pixel_size_um, spectrum, correlation, note=note)
+
+
+def _shift_px(a: FloatArray, b: FloatArray) -> tuple[int, int]:
+    """How far down and to the right of a the same structure lies in b, in whole pixels."""
+    from skimage.registration import phase_cross_correlation
+
+    down, right = 0, 0
+    # A window holds the peak back towards no shift, so what is left is looked for again; unweighted by amplitude, noise
+    # beyond the optics would decide.
+    for _ in range(5):
+        pair = [part - part.mean(dtype=np.float64) for part in _shared(a, b, down, right)]
+        taper = np.outer(*(np.hanning(side + 2)[1:-1] for side in pair[0].shape))
+        step, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
+            pair[0] * taper, pair[1] * taper, normalization=None)
+        down, right = down - int(step[0]), right - int(step[1])
+        if not step.any() or abs(down) > SHIFT_LIMIT * a.shape[0] or abs(right) > SHIFT_LIMIT * a.shape[1]:
+            break
+    return down, right
+
+
+def _shared(a: FloatArray, b: FloatArray, down: int, right: int) -> tuple[FloatArray, FloatArray]:
+    """The parts of a and b that show the same, where b's structure lies (down, right) px off a's."""
+    height, width = a.shape[0] - abs(down), a.shape[1] - abs(right)
+    top, left = max(-down, 0), max(-right, 0)
+    return (a[top:top + height, left:left + width],
+            b[top + down:top + down + height, left + right:left + right + width])
 
 
 def resolution_csv(results: Sequence[ResolutionResult]) -> str:
@@ -116,7 +158,8 @@ def resolution_page(results: Sequence[ResolutionResult], optics: Optics | None) 
     measured = [result for result in results if result.correlation is not None]
     rows = [[result.name, f"{result.pixel_size_um:.4g}", *_limits(result, optics)] for result in results]
     refused = [f"{result.name} is refused: {result.refused}." for result in results if result.correlation is None]
-    sections = [Section("Numbers", [AT_MOST], warnings=refused, table=Table(
+    notes = [result.note for result in results if result.note]
+    sections = [Section("Numbers", [AT_MOST], warnings=[*refused, *notes], table=Table(
         ["image", "pixel (µm)", "period at 1/7 (µm)", "at ½ bit", "at 1/2"], rows))]
     if measured:
         sections.append(Section("Ring correlation", ["First of three successive rings below a threshold; 1/7 is drawn. "

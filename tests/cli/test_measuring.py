@@ -192,6 +192,32 @@ def test_resolution_of_noise_alone_or_of_two_fields_is_refused(superres, tmp_pat
     assert other.status == 2 and "0.185 µm, that of 'two.tif' 0.2 µm" in other.err
 
 
+@pytest.mark.parametrize("shift", [(2, 3), (-5, 0), (1, -9)])
+def test_a_shift_between_two_exposures_is_cropped_away_and_told(superres, tmp_path, rng, shift):
+    """Two crops of one object; a shift left in would lower rings at f by J₀(2π·f·shift)."""
+    from skimage import data
+
+    radius = np.hypot(np.fft.fftfreq(512)[:, None], np.fft.fftfreq(512)[None])
+    scene = np.fft.ifft2(np.fft.fft2(data.brick() / 255) * (radius < 0.2)).real
+
+    def expose(name, down, right):
+        frame = scene[100 - down:340 - down, 100 - right:360 - right] + rng.normal(0, 0.01, (240, 260))
+        write_image(tmp_path / name, Image(np.rint(65535 * np.clip(frame, 0, 1)).astype(np.uint16), 0.185, 65535.0))
+
+    expose("a.tif", 0, 0)
+    expose("b.tif", *shift)
+    outcome = superres("resolution", tmp_path / "a.tif", tmp_path / "b.tif", "--exposures")
+    period = float(re.search(r"noise-limited resolution ([\d.]+) µm", outcome.out)[1])
+    assert period == pytest.approx(0.185 / 0.2, rel=0.06)
+    assert f"note: The second exposure lies ({shift[0]}, {shift[1]}) px (y, x) off the first" in outcome.err
+    expose("b.tif", 0, 0)
+    still = superres("resolution", tmp_path / "a.tif", tmp_path / "b.tif", "--exposures")
+    assert "note:" not in still.err
+    expose("b.tif", 30, 10)
+    far = superres("resolution", tmp_path / "a.tif", tmp_path / "b.tif", "--exposures")
+    assert "no resolution: they do not show one field in one place" in far.out and "px apart" in far.out
+
+
 @pytest.fixture
 def stained_file(tmp_path, project_root):
     """The middle of the real section, as the virtual microscope sees it."""
