@@ -160,7 +160,7 @@ def require_white(image: Image) -> None:
     """Raises ImageError where most of an image is brighter than its white level, so that a network would see white."""
     limit, bright, rows = BRIGHT * image.white, 0, 256
     for top in range(0, image.height, rows):  # large images: no second one in memory
-        above = image.pixels[top:top + rows] > limit
+        above = np.greater(image.pixels[top:top + rows], limit)
         bright += int(np.count_nonzero(above if above.ndim == 2 else above.any(axis=2)))
     share = bright / (image.height * image.width)
     if share > MOST_BRIGHT:
