@@ -79,7 +79,7 @@ class Engine:
         catalog: where the model plug-in is looked up; None for everything that is installed.  tile_px: side of a tile's
         core in input pixels; None for what suits the engine.
         Raises WeightsError (missing, damaged or mismatched file), EngineError (an engine, device or precision that
-        cannot run here: nothing else is taken in its place).
+        cannot run here: nothing else is taken in its place), PluginError (the model plug-in fails).
         """
         return cls.from_weights(read_weights(Path(path)), device, engine, precision, catalog, tile_px)
 

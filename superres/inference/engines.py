@@ -16,6 +16,7 @@ from superres.inference.device import has_fast_bfloat16
 from superres.inference.folded_tail import FoldedNetwork, is_worth_folding
 from superres.inference.native_network import native_network
 from superres.inference.openvino_network import openvino_network, openvino_version
+from superres.stages.blame import blamed
 
 EngineName = Literal["auto", "torch", "native", "openvino"]
 EXACT_ON_GPU = "float16 storage, float32 sums"
@@ -61,9 +62,11 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
     """Prepare a network, float32 on the CPU as `network_of` gives it, to run on a device.
 
     engine: "auto" takes what `choose` says.
-    Raises EngineError for one that cannot run here, WeightsError for weights that it cannot take.
+    Raises EngineError for one that cannot run here, WeightsError for weights that it cannot take, PluginError where
+    `Model.native` fails.
     """
-    spec = model.native(network)
+    with blamed(model, "while it gave its native form"):
+        spec = model.native(network)
     chosen, why = (engine, "asked for") if engine != "auto" else choose(spec is not None, device, precision)
     if chosen == "native":
         if precision == "fast":

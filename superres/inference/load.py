@@ -16,27 +16,33 @@ from superres.catalog import Catalog
 from superres.errors import PluginError, WeightsError
 from superres.inference.generator import borrowed_generator
 from superres.io.weights import Weights
+from superres.stages.blame import blamed
 
 
 def model_of(weights: Weights, catalog: Catalog) -> Model:
     """The model plug-in that the weights name, with their options.
 
-    Raises WeightsError if the plug-in is not installed, does not take these options, or has another geometry now.
+    Raises WeightsError if the plug-in is not installed, does not take these options, or has another geometry now;
+    PluginError for whatever else the plug-in raises.
     """
     try:
         plugin = catalog.get("model", weights.plugin)
     except PluginError as error:
         raise WeightsError(f"the weights need the model plug-in '{weights.plugin}': {error.message}",
                            hint=error.hint or "install the package that it came from") from error
-    try:
-        model = plugin(**weights.options)
-    except ValidationError as error:
-        first = error.errors()[0]
+    refused: ValidationError | None = None
+    with blamed(plugin, "with the options of these weights"):
+        try:
+            made = plugin(plugin.Options(**weights.options))
+            assert isinstance(made, Model)
+            model, expected = made, asdict(made.geometry)
+        except ValidationError as error:  # a fault of the weights, not of the plug-in
+            refused = error
+    if refused is not None:
+        first = refused.errors()[0]
         where = ".".join(str(part) for part in first["loc"]) or "options"
         raise WeightsError(f"model '{weights.plugin}' refuses the options of these weights: {where}: {first['msg']}",
-                           hint="install the version of the plug-in that trained them") from error
-    assert isinstance(model, Model)
-    expected = asdict(model.geometry)
+                           hint="install the version of the plug-in that trained them") from refused
     if dict(weights.geometry) != expected:
         raise WeightsError(f"weights for '{weights.plugin}' have geometry {_listed(weights.geometry)}; the model has "
                            f"{_listed(expected)}", hint="install the version of the plug-in that trained them")
@@ -47,11 +53,13 @@ def network_of(model: Model, tensors: Mapping[str, npt.NDArray[Any]]) -> nn.Modu
     """A fresh network with these tensors, in evaluation mode, channels last, on the CPU, without gradients.
 
     The global random generator is left as it was, and a training in another thread is not disturbed.
-    Raises WeightsError naming the first tensor that is missing, unknown or of another shape.
+    Raises WeightsError naming the first tensor that is missing, unknown or of another shape, PluginError where the
+    plug-in fails.
     """
-    with borrowed_generator():  # initial weights are drawn, though the tensors replace them
+    # Initial weights are drawn, though the tensors replace them.
+    with borrowed_generator(), blamed(model, "while it built its network"):
         network = model.build()
-    state = network.state_dict()
+        state = network.state_dict()
     for name, tensor in state.items():
         if name not in tensors:
             raise WeightsError(f"weights for '{model.name}' lack tensor '{name}' of shape {tuple(tensor.shape)}",

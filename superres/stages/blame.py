@@ -10,11 +10,12 @@ from superres.errors import Cancelled, PluginError, SuperresError
 
 
 @contextmanager
-def blamed(plugin: Plugin, when: str) -> Iterator[None]:
+def blamed(plugin: Plugin | type[Plugin], when: str) -> Iterator[None]:
     """Turn whatever a plug-in raises into a PluginError that names it; the original is its cause.
 
-    when: "on field 'a'".  Deliberate errors of sources and registrars speak to the user and pass unchanged; those of
-    the other kinds keep their own words behind the name.  MemoryError and Cancelled pass.
+    plugin: or its class, where it is only being made.  when: "on field 'a'".
+    Deliberate errors of sources and registrars speak to the user and pass unchanged; those of the other kinds keep
+    their own words behind the name.  MemoryError and Cancelled pass.
     """
     try:
         yield

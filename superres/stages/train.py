@@ -13,6 +13,7 @@ from superres.errors import PluginError, SourceError, SuperresError
 from superres.events import Events, Progress
 from superres.inference.generator import borrowed_generator
 from superres.io.weights import Stain, Weights, read_weights, write_weights
+from superres.stages.blame import blamed
 from superres.stages.store import StageFolder
 from superres.training.history import HistoryRow, read_history
 from superres.training.job import TrainingJob, TrainingResult
@@ -75,7 +76,7 @@ def describe_untrained(
     events.note("train", f"model '{model.name}' is not trainable; training is skipped")
     events.progress(Progress("train", 1, 1, "nothing to train"))
     path = folder.path / WEIGHTS_FILE
-    with borrowed_generator():
+    with borrowed_generator(), blamed(model, "while it built its network"):
         network = model.build()
     tensors = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
     write_weights(

@@ -13,6 +13,7 @@ from superres.api.loss import Loss
 from superres.config import TrainPrecision, TrainSection
 from superres.errors import PluginError, TrainingError
 from superres.io.weights import read_weights
+from superres.stages.blame import blamed
 from superres.training.average import WeightAverage
 from superres.training.convolution import take_fast_convolutions
 from superres.training.job import TrainingJob
@@ -36,7 +37,8 @@ class Learner:
         self.settings, self.device, self.ranks = job.settings, device, ranks
         check_arithmetic(job.settings, device)
         self.model = job.model
-        network = job.model.build()
+        with blamed(job.model, "while it built its network"):
+            network = job.model.build()
         if job.start_from is not None:
             _begin_with(network, job)
         self.network: nn.Module = network.to(device, memory_format=torch.channels_last)  # type: ignore[call-overload]
@@ -65,7 +67,12 @@ class Learner:
 
     def set_losses(self, losses: Sequence[tuple[Loss, float]]) -> None:
         """With their factors; built here, so that they may draw numbers of their own stream."""
-        self.losses = [(loss.build().to(self.device), loss.name, factor) for loss, factor in losses]
+        built = []
+        for loss, factor in losses:
+            with blamed(loss, "while it was built"):
+                module = loss.build()
+            built.append((module.to(self.device), loss.name, factor))
+        self.losses = built
 
     def gradient(self, coarse: Tensor, fine: Tensor) -> Tensor:
         """Fill the gradients from a batch; returns its loss, on the device, without waiting for it."""

@@ -7,8 +7,11 @@ import numpy as np
 import pytest
 from safetensors.numpy import save_file
 
+from superres import hookimpl
+from superres.builtin.models.rivenson2017 import Rivenson2017Model
 from superres.catalog import Catalog
-from superres.errors import WeightsError
+from superres.engine import Engine
+from superres.errors import PluginError, WeightsError
 from superres.inference.load import model_of, network_of
 from superres.io.weights import read_weights, write_weights
 
@@ -170,6 +173,34 @@ def test_weights_that_do_not_fit_the_plugin_are_named():
         model_of(replace(weights, options={"colour": "red"}), catalog)
     with pytest.raises(WeightsError, match="need the model plug-in 'swinir'"):
         model_of(replace(weights, plugin="swinir"), catalog)
+
+
+class _Hooks:
+    def __init__(self, model):
+        self.model = model
+
+    @hookimpl
+    def superres_models(self):
+        return [self.model]
+
+
+def _fails_when_made(self, options=None, **values):
+    raise RuntimeError("no licence")
+
+
+@pytest.mark.parametrize(("spoilt", "when"), [
+    ({"__init__": _fails_when_made}, "with the options of these weights"),
+    ({"geometry": property(_fails_when_made)}, "with the options of these weights"),
+    ({"build": _fails_when_made}, "while it built its network"),
+    ({"native": _fails_when_made}, "while it gave its native form"),
+], ids=["constructor", "geometry", "build", "native"])
+def test_a_foreign_plugin_that_fails_is_named_and_not_the_weights(spoilt, when):
+    foreign = type("ForeignModel", (Rivenson2017Model,), {"name": "foreign", "__module__": "elsewhere", **spoilt})
+    catalog = Catalog.empty()
+    catalog.register(_Hooks(foreign))
+    with pytest.raises(PluginError, match=f"model 'foreign' failed {when}: RuntimeError: no licence") as caught:
+        Engine.from_weights(replace(make_weights(**SMALL), plugin="foreign"), device="cpu", catalog=catalog)
+    assert "mend the plug-in" in caught.value.hint and isinstance(caught.value.__cause__, RuntimeError)
 
 
 def test_a_loaded_network_is_ready_and_the_generator_untouched():

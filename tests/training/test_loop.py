@@ -197,6 +197,25 @@ def test_a_loss_that_is_no_scalar_is_named(tmp_path):
         train(small_job(tmp_path, losses=[(Map(), 1.0)]), Events())
 
 
+class UnbuildableLoss(Loss):
+    name = "unbuildable"
+
+    def build(self):
+        raise FileNotFoundError("vgg.pth")
+
+
+class UnbuildableModel(BicubicModel):
+    name = "unbuildable"
+    build = UnbuildableLoss.build
+
+
+def test_a_plugin_that_cannot_build_is_named(tmp_path):
+    with pytest.raises(PluginError, match=r"loss 'unbuildable' failed while it was built: FileNotFoundError: vgg\.pth"):
+        train(small_job(tmp_path, losses=[(UnbuildableLoss(), 1.0)]), Events())
+    with pytest.raises(PluginError, match="model 'unbuildable' failed while it built its network: FileNotFoundError"):
+        train(small_job(tmp_path, model=UnbuildableModel()), Events())
+
+
 def test_a_model_without_parameters_has_nothing_to_train(tmp_path):
     with pytest.raises(TrainingError, match="'bicubic' has nothing to train"):
         train(small_job(tmp_path, model=BicubicModel()), Events())
