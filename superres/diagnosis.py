@@ -100,10 +100,11 @@ def _engine() -> Iterator[Finding]:
     """What "auto" means for the built-in network on this machine."""
     from superres.inference.device import resolve_device
     from superres.inference.engines import arithmetic_of, choose
+    from superres.native.model import ARCHITECTURE
 
     device = resolve_device("auto")
     for precision in get_args(Precision):
-        _, why = choose(True, device, precision)
+        _, why = choose(ARCHITECTURE, device, precision)
         yield Finding("ok", "engine", f"{precision}: {arithmetic_of(device, precision)[1]}; {why}")
 
 

@@ -16,6 +16,7 @@ from superres.inference.device import has_fast_bfloat16
 from superres.inference.folded_tail import FoldedNetwork, is_worth_folding
 from superres.inference.native_network import native_network
 from superres.inference.openvino_network import openvino_network, openvino_version
+from superres.native.model import ARCHITECTURE
 from superres.stages.blame import blamed
 
 EngineName = Literal["auto", "torch", "native", "openvino"]
@@ -67,7 +68,8 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
     """
     with blamed(model, "while it gave its native form"):
         spec = model.native(network)
-    chosen, why = (engine, "asked for") if engine != "auto" else choose(spec is not None, device, precision)
+    chosen, why = (engine, "asked for") if engine != "auto" else \
+        choose(None if spec is None else spec.architecture, device, precision)
     if chosen == "native":
         if precision == "fast":
             raise EngineError("engine 'native' has no precision 'fast'",
@@ -85,7 +87,7 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
         inside: Precision = "fast" if dtype == torch.bfloat16 else "exact"
         return Arrangement(chosen, openvino_network(spec, inside, torch.get_num_threads()), torch.float32, arithmetic,
                            why, OPENVINO_TILE_PX)
-    if device.type == "cpu" and spec is not None and spec.architecture == "rivenson2017" and is_worth_folding(spec):
+    if device.type == "cpu" and spec is not None and spec.architecture == ARCHITECTURE and is_worth_folding(spec):
         # 8 % less time than the module as it is built (benchmarks/bench_inference.py), the same within rounding.
         network = FoldedNetwork(spec).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = network.to(device=device, dtype=dtype)
@@ -111,22 +113,28 @@ def require_float16_suffices(network: nn.Module, reference: nn.Module, like: tor
                            hint="use device = \"cpu\", which computes in float32")
 
 
-def choose(has_native_form: bool, device: torch.device, precision: Precision) -> tuple[EngineName, str]:
-    """The fastest installed engine for a precision on a device, and why, for a network that has a native form or none.
+def choose(architecture: str | None, device: torch.device, precision: Precision) -> tuple[EngineName, str]:
+    """The fastest installed engine for a precision on a device that can run a network, and why.
 
+    architecture: of its native form, None where it has none; only torch runs another one than ARCHITECTURE.
     On a CPU without bfloat16 `fast` is what `exact` is, and so is the choice.
     """
+    known = architecture == ARCHITECTURE
     if device.type == "cpu":
         # benchmarks/history/2026-11-26-f20507d.json: 0.88 of torch's time at 2048², 0.97 of OpenVINO's without tiles.
         measured = "the fastest on the CPU that was measured"
         if arithmetic_of(device, precision)[0] == torch.bfloat16:
             measured = "not measured on a CPU with bfloat16, as this one is"
-        if has_native_form and openvino_version():
+        if known and openvino_version():
             return "openvino", f"auto takes OpenVINO {openvino_version()}: {measured}"
-        other = f"OpenVINO is not installed, which was {measured.removeprefix('the ')}" if has_native_form else \
-            "this model has no form that OpenVINO could be given"
+        if known:
+            other = f"OpenVINO is not installed, which was {measured.removeprefix('the ')}"
+        elif architecture is None:
+            other = "this model has no form that OpenVINO could be given"
+        else:
+            other = f"OpenVINO cannot be given the architecture '{architecture}'"
         return "torch", f"auto takes torch {torch.__version__}: {other}"
-    if has_native_form and native.device_count():
+    if known and native.device_count():
         return "torch", (f"auto takes torch {torch.__version__}: native can run here, but is not yet measured on a "
                          "GPU; ask for it by name")
     return "torch", f"auto takes torch {torch.__version__}: native cannot run on {device} here"

@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from superres.api.model import NativeSpec
 from superres.errors import EngineError
 from superres.inference.exchange import layout_of
-from superres.native.model import CPU, NativeModel
+from superres.native.model import ARCHITECTURE, CPU, NativeModel
 
 _MODELS: "weakref.WeakValueDictionary[int, NativeModel]" = weakref.WeakValueDictionary()
 """Operators take tensors and numbers only, so a model travels as its number.  Numbers are never used twice, and a
@@ -64,7 +64,7 @@ def native_network(spec: NativeSpec | None, device: torch.device, threads: int) 
     spec: what `Model.native` gave.  threads: of the CPU.
     Raises EngineError for a network without one or for a device that the native module cannot use; WeightsError.
     """
-    if spec is None or spec.architecture != "rivenson2017":
+    if spec is None or spec.architecture != ARCHITECTURE:
         what = "this model has no compiled form" if spec is None else \
             f"the architecture '{spec.architecture}' is not compiled in"
         raise EngineError(f"engine 'native' cannot run here: {what}", hint="use engine = \"torch\", or \"auto\"")

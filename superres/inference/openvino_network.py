@@ -22,6 +22,7 @@ from superres.inference.folded_tail import (
     is_worth_folding,
     mend_borders,
 )
+from superres.native.model import ARCHITECTURE
 
 HINTS: dict[Precision, str] = {"exact": "f32", "fast": "bf16"}
 
@@ -78,13 +79,14 @@ def openvino_network(spec: NativeSpec | None, precision: Precision, threads: int
     """Compile a network for this CPU.
 
     spec: what `Model.native` gave.  threads: at most so many.
-    Raises EngineError where OpenVINO is not installed, or for a network without a native form.
+    Raises EngineError where OpenVINO is not installed, or for a network without a native form that is known here.
     """
     if not openvino_version():
         raise EngineError("engine 'openvino' cannot run here: OpenVINO is not installed",
                           hint="pip install superres[openvino], or use engine = \"torch\"")
-    if spec is None or spec.architecture != "rivenson2017":
-        raise EngineError("engine 'openvino' cannot run this model: it has no native form",
+    if spec is None or spec.architecture != ARCHITECTURE:
+        what = "it has no native form" if spec is None else f"it cannot be given the architecture '{spec.architecture}'"
+        raise EngineError(f"engine 'openvino' cannot run this model: {what}",
                           hint="use engine = \"torch\", or \"auto\"")
     settings = {"INFERENCE_PRECISION_HINT": HINTS[precision], "INFERENCE_NUM_THREADS": threads,
                 "PERFORMANCE_HINT": "LATENCY"}

@@ -14,6 +14,8 @@ import numpy.typing as npt
 from superres import native
 from superres.errors import EngineError, ImageError, SuperresError, WeightsError
 
+ARCHITECTURE = "rivenson2017"
+"""The one family of networks that has a form here and in OpenVINO, as `NativeSpec.architecture` names it."""
 HYPER = ("base_channels", "blocks", "alpha", "grow", "up", "down", "input_relu")
 CPU, EMULATED = -1, -2
 _INVALID_WEIGHTS = 2

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import copy
 import threading
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
 import torch
 
-from superres import native
+from superres import hookimpl, native
+from superres.builtin.models.rivenson2017 import Rivenson2017Model
 from superres.catalog import Catalog
 from superres.engine import Engine
 from superres.errors import EngineError, WeightsError
@@ -97,8 +99,6 @@ def test_tiles_are_as_large_as_suits_the_engine():
 
 
 def test_a_model_without_a_native_form_runs_in_torch():
-    from dataclasses import asdict, replace
-
     from superres.builtin.models.bicubic import BicubicModel
 
     weights = replace(make_weights(**SMALL), plugin="bicubic", options={}, tensors={},
@@ -108,6 +108,35 @@ def test_a_model_without_a_native_form_runs_in_torch():
     for engine in ("native", "openvino"):
         with pytest.raises(EngineError, match=rf"engine '{engine}' cannot run"):
             Engine.from_weights(weights, device="cpu", engine=engine, catalog=Catalog.builtin())
+
+
+class ForeignModel(Rivenson2017Model):
+    """Calls its network by a name that only its own package knows."""
+
+    name = "foreign"
+
+    def native(self, module):
+        return replace(super().native(module), architecture="foreign2026")
+
+
+class Hooks:
+    @hookimpl
+    def superres_models(self):
+        return [ForeignModel]
+
+
+def test_auto_runs_a_foreign_architecture_in_torch_and_by_name_it_is_refused():
+    catalog = Catalog.empty()
+    catalog.register(Hooks())
+    weights = replace(make_weights(**SMALL), plugin="foreign")
+    loaded = Engine.from_weights(weights, device="cpu", catalog=catalog)
+    described = loaded.describe()
+    assert described.engine == "torch" and "OpenVINO cannot be given the architecture 'foreign2026'" in described.why
+    image = stained(20, 30)
+    np.testing.assert_array_equal(loaded(image), Engine.from_weights(weights, "cpu", "torch", catalog=catalog)(image))
+    for engine in ("native", "openvino"):
+        with pytest.raises(EngineError, match=rf"engine '{engine}' cannot run .*'foreign2026'"):
+            Engine.from_weights(weights, device="cpu", engine=engine, catalog=catalog)
 
 
 @needs_native
