@@ -147,12 +147,11 @@ class TrainingView:
 
 @dataclass(frozen=True)
 class SpecimenUse:
-    """What a specimen was used for.  tissue: tissue and stain in words, "" where the source does not say."""
+    """What a specimen was used for."""
 
     specimen: str
     role: Role
     fields: int
-    tissue: str = ""
 
 
 @dataclass(frozen=True)

@@ -66,24 +66,11 @@ def _separation(data: ReportData) -> Iterator[Statement]:
             warning=True)
     else:
         yield Statement("Unseen specimens", "No test specimen served for training or for choosing the weights.")
-    known = {use.tissue for use in training if use.tissue}
-    new = sorted({use.tissue for use in test if use.tissue} - known)
-    if not known or not all(use.tissue for use in test):
-        yield Statement(
-            "Tissue and stain",
-            "The data do not say which tissue and stain every specimen has, so this report cannot tell whether those "
-            "of the test were in training. A network infers what it has been shown; on another tissue or stain its "
-            "detail is a guess.")
-    elif new:
-        yield Statement(
-            "Tissue and stain",
-            f"{', '.join(new)}: not among the training specimens ({', '.join(sorted(known))}). These scores show how "
-            "the network does on what it was not made for.", warning=True)
-    else:
-        yield Statement(
-            "Tissue and stain",
-            f"Every tissue and stain of the test was also in training ({', '.join(sorted(known))}). The scores say "
-            "nothing about others.")
+    yield Statement(
+        "Tissue and stain",
+        "Which tissue and stain a specimen has is not recorded, so this report cannot tell whether those of the test "
+        "were in training. A network infers what it has been shown; on another tissue or stain its detail is a guess. "
+        "These scores speak of the test specimens' own.")
 
 
 def _optics(data: ReportData) -> Iterator[Statement]:

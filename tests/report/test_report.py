@@ -82,7 +82,7 @@ def test_strings_of_the_user_stay_text(run: ReportData, read_page: ReadPage) -> 
                                 pictures=(Picture(EVIL, EVIL, np.zeros((2, 2, 3), dtype=np.uint8)),))
     data = dataclasses.replace(
         run, title=EVIL, simulated=EVIL, engine=EVIL, fields=(field,), notes=(EVIL,), plan=((EVIL, EVIL),),
-        specimens=(SpecimenUse(EVIL, "test", 1, EVIL),), provenance=((EVIL, EVIL),),
+        specimens=(SpecimenUse(EVIL, "test", 1),), provenance=((EVIL, EVIL),),
         by_specimen=((EVIL, run.summary),), model=EVIL,
         registration=RegistrationView(EVIL, 0.5, (PairRow(EVIL, EVIL, False, reason=EVIL, message=EVIL),)))
     html = render(data)
