@@ -94,7 +94,8 @@ def read_scan_folder(folder: Path, with_truth: bool = False) -> Acquisition:
     """The acquisition that `write_scan_folder` wrote; images are files that are read when asked for.
 
     with_truth: also read truth.json, where it is.  Names of tiles and fields are the file names without suffix.
-    Raises SourceError for a folder that is no scan folder or lacks files that its tables name.
+    Raises SourceError for a folder that is no scan folder, has a damaged description or truth, or lacks files that its
+    tables name.
     """
     folder = Path(folder)
     description = read_description(folder)
@@ -218,9 +219,13 @@ def _truth_as_json(truth: GroundTruth) -> dict[str, Any]:
 
 
 def _read_truth(path: Path) -> GroundTruth:
-    content = json.loads(path.read_text(encoding="utf-8"))
-    tiles, fields = ({(entry["slide"], entry["name"]): Transform(entry["to_object_um"]) for entry in content[kind]}
-                     for kind in ("tiles", "fields"))
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+        tiles, fields = ({(entry["slide"], entry["name"]): Transform(entry["to_object_um"]) for entry in content[kind]}
+                         for kind in ("tiles", "fields"))
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise SourceError(f"'{path}' is damaged: {type(error).__name__}: {error}",
+                          hint="write the folder again, or delete this file: no true places are known then") from error
     return GroundTruth(tiles, fields)
 
 

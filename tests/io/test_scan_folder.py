@@ -67,6 +67,21 @@ def test_truth_is_read_only_when_asked(tmp_path, acquisition):
     np.testing.assert_array_equal(truth.fields["s 2", "s 2-field1"].matrix[:2, 2], [0.1, 1 / 3])
 
 
+@pytest.mark.parametrize(("text", "words"), [
+    ('{"tiles": [', "JSONDecodeError"), ("[]", "TypeError"), ('{"tiles": []}', "KeyError: 'fields'"),
+    ('{"tiles": [{"slide": "s", "name": "t", "to_object_um": [[1, 0], [0, 1]]}], "fields": []}', "ValueError: .*3, 3"),
+    (None, "UnicodeDecodeError")])
+def test_a_damaged_truth_is_named_with_the_way_out(tmp_path, acquisition, text, words):
+    write_scan_folder(acquisition, tmp_path / "scan")
+    truth = tmp_path / "scan" / "truth.json"
+    truth.write_bytes(b"\xff\xfe{" if text is None else text.encode())
+    with pytest.raises(SourceError, match=rf"truth.json' is damaged: {words}") as caught:
+        read_scan_folder(tmp_path / "scan", with_truth=True)
+    assert "delete this file" in caught.value.hint
+    truth.unlink()
+    assert read_scan_folder(tmp_path / "scan", with_truth=True).truth is None
+
+
 def test_outside_readers_understand_the_folder(tmp_path, acquisition):
     folder = tmp_path / "scan"
     write_scan_folder(acquisition, folder)
