@@ -42,7 +42,7 @@ int cuda_device_count();
 std::unique_ptr<Backend> cuda_backend(int device);
 std::unique_ptr<Backend> emulated_backend();
 
-// "80;86;89": the architectures whose code is inside; empty without CUDA.
+// "80-real 80-virtual": the architectures whose code (real) or PTX (virtual) is inside; empty without CUDA.
 std::string cuda_architectures();
 
 } // namespace superres

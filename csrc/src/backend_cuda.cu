@@ -79,7 +79,7 @@ public:
     if (cudaFuncGetAttributes(&attributes, output_kernel) != cudaSuccess) {
       cudaGetLastError(); // the failed question must not be found by the caller's next check
       throw Failure{SR_NOT_SUPPORTED, "device " + name_ + " is none of the architectures that this build holds (" +
-                                          cuda_architectures() + "); build with CMAKE_CUDA_ARCHITECTURES for it"};
+                                          cuda_architectures() + "); build with SUPERRES_CUDA_ARCHITECTURES for it"};
     }
     for (const int tiles : kTileCounts)
       with_kernel(tiles, [&](auto *kernel) {

@@ -23,7 +23,8 @@ public:
            void *workspace, void *stream) const;
 
   std::string device_name() const { return backend_->name(); }
-  // "blocks 1-5 fused (1 with the input), tail folded": which kernel takes which part.
+  // "tensor cores (mma.m16n8k16); one launch a block: 1 2, the first with the input convolution; tail folded": which kernel
+  // takes which part.
   std::string kernel_text() const;
   int launches() const;
 

@@ -50,6 +50,15 @@ def check_no_spills(architecture: str, folder: Path) -> None:
         assert registers <= 255
 
 
+def test_messages_name_only_what_a_build_can_be_given():
+    """CMakeLists.txt sets CMAKE_CUDA_ARCHITECTURES itself: who sets it builds the same thing again."""
+    options = set(re.findall(r"^#   (SUPERRES_\w+)[= ]", (builds.ROOT / "CMakeLists.txt").read_text(), re.MULTILINE))
+    named = [name for path in sorted((builds.ROOT / "csrc" / "src").iterdir())
+             for text in re.findall(r'"((?:[^"\\\n]|\\.)*)"', path.read_text())
+             for name in re.findall(r"\bCMAKE_\w+|(?<=build with )\w+", text)]
+    assert "SUPERRES_CUDA_ARCHITECTURES" in named and set(named) <= options
+
+
 @pytest.mark.parametrize("architecture", QUICK)
 def test_no_kernel_spills(architecture, tmp_path):
     check_no_spills(architecture, tmp_path)
