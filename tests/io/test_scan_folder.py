@@ -121,7 +121,8 @@ def test_every_image_is_told(tmp_path, acquisition):
     write_scan_folder(acquisition, tmp_path / "scan", events)
     assert [each.done for each in events.heard] == list(range(10))
     assert {(each.stage, each.total) for each in events.heard} == {("acquire", 10)}
-    assert [each.message for each in events.heard[:4]] == ["tile_0", "tile_1", "tile_2", "s 10-field0.png"]
+    assert [each.message for each in events.heard[:4]] == [
+        f"writing {name}" for name in ("tile_0", "tile_1", "tile_2", "s 10-field0.png")]
 
 
 @pytest.mark.parametrize("number", [0, 4, 9])
