@@ -9,13 +9,11 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import itertools
 import json
 import re
 import shutil
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path, PurePosixPath, PureWindowsPath
@@ -25,9 +23,9 @@ from superres.api.source import Acquisition, FineField, GroundTruth, Scan, Tile
 from superres.errors import SourceError, StorageError
 from superres.events import Events, Progress
 from superres.image import Readable
-from superres.io.atomic import storage_error, temporary_beside, write_json, write_text
+from superres.io.atomic import storage_error, temporary_beside, write_json
 from superres.io.images import IMAGE_SUFFIXES, ImageFile, write_image
-from superres.io.table import Row, Table, read_table
+from superres.io.table import Row, Table, read_table, write_table
 from superres.optics import Optics
 from superres.transform import Transform
 
@@ -82,8 +80,8 @@ def write_scan_folder(acquisition: Acquisition, folder: Path, events: Events | N
                 file = f"fine/{place}/{name}.tif"
                 write(temporary / file, field.image)
                 fields.append((file, scan.slide, field.specimen))
-        _write_table(temporary / POSITIONS, ("file", "slide", "y_um", "x_um", "row", "column"), positions)
-        _write_table(temporary / FIELDS, ("file", "slide", "specimen"), fields)
+        write_table(temporary / POSITIONS, ("file", "slide", "y_um", "x_um", "row", "column"), positions)
+        write_table(temporary / FIELDS, ("file", "slide", "specimen"), fields)
         write_json(temporary / DESCRIPTION, _described(acquisition))
         if acquisition.truth is not None:
             write_json(temporary / TRUTH, _truth_as_json(acquisition.truth))
@@ -181,14 +179,6 @@ def file_stem(name: str) -> str:
 def _safe(name: str) -> str:
     """A name that every file system takes."""
     return re.sub(r'[/\\:*?"<>|\x00-\x1f]', "_", name).lstrip(".") or "_"
-
-
-def _write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(columns)
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())
 
 
 def _image_file(folder: Path, row: Row, pixel_size_um: float) -> ImageFile:

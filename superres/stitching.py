@@ -3,8 +3,6 @@ them by.  No fine fields are needed."""
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -20,8 +18,9 @@ from superres.api.source import Acquisition, Scan
 from superres.errors import RegistrationError
 from superres.events import Events, Progress
 from superres.image import Array, Image, from_unit
-from superres.io.atomic import write_json, write_text
+from superres.io.atomic import write_json
 from superres.io.images import write_image_bands
+from superres.io.table import write_table
 from superres.report.builder import build_registration_page
 from superres.report.data import RegistrationPage
 from superres.stages.assembling import assemble
@@ -94,7 +93,7 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
                 _write_mosaic(images[scan.slide], mosaic, events)
         if not stitched:
             raise next(iter(failed.values()))
-        _write_table(folder / POSITIONS_FILE, rows)
+        write_table(folder / POSITIONS_FILE, COLUMNS, rows)
         found = Registered((), (), facts)
         write_json(folder / FACTS_FILE, registration_json(found, acquisition))
         build_registration_page(RegistrationPage(
@@ -112,14 +111,6 @@ def _rows(scan: Scan, mosaic: Mosaic) -> Iterator[tuple[object, ...]]:
         residual = "" if tile.residual_um is None else f"{tile.residual_um:.5f}"
         yield (tile.name, scan.slide, f"{y_um:.5f}", f"{x_um:.5f}", f"{y_um / pixel:.4f}", f"{x_um / pixel:.4f}",
                "yes" if tile.linked else "no", residual, f"{tile.gain:.6f}", f"{tile.offset:.6f}")
-
-
-def _write_table(path: Path, rows: list[tuple[object, ...]]) -> None:
-    stream = io.StringIO()
-    writer = csv.writer(stream, lineterminator="\n")
-    writer.writerow(COLUMNS)
-    writer.writerows(rows)
-    write_text(path, stream.getvalue())
 
 
 def _write_mosaic(path: Path, mosaic: Mosaic, events: Events) -> None:

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
 from superres.errors import SourceError
+from superres.io.atomic import write_text
 
 _DELIMITERS = (",", ";", "\t")
 
@@ -88,3 +90,12 @@ def read_table(path: Path) -> Table:
         padded = [cell.strip() for cell in cells] + [""] * (len(columns) - len(cells))
         rows.append(Row(line, dict(zip(columns, padded, strict=True))))
     return Table(path, columns, tuple(rows), decimal_comma=delimiter != ",")
+
+
+def write_table(path: Path, columns: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
+    """A CSV file with a header line, whole or not at all, as read_table reads it back."""
+    stream = io.StringIO()
+    writer = csv.writer(stream, lineterminator="\n")
+    writer.writerow(columns)
+    writer.writerows(rows)
+    write_text(path, stream.getvalue())
