@@ -50,6 +50,7 @@ void bind_winograd(py::module_ &module) {
   using unlocked = py::call_guard<py::gil_scoped_release>;
   module.def("winograd_supported", [] { return sr_winograd_supported() == 1; },
              "Whether this build and this processor have the convolutions of superres/winograd.h.");
+  module.def("winograd_team", &sr_winograd_team, "Whose threads they would take now: \"OpenMP\" or \"own\".");
   module.def("winograd_forward", &forward, unlocked(), py::arg("sizes"), py::arg("x"), py::arg("w"),
              py::arg("strides"), py::arg("bias"), py::arg("y"), py::arg("threads"),
              "sizes: (n, h, w, inputs, outputs); strides: of the weights; the others are addresses of float32, bias may "

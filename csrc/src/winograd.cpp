@@ -1,6 +1,10 @@
 // The C ABI of winograd.h: looks at the processor, arranges the arguments, lets no exception out.
 #include "superres/winograd.h"
 
+#include "team.h"
+
+extern "C" const char *sr_winograd_team(void) { return superres::team_in_use(); }
+
 #ifdef SUPERRES_WINOGRAD
 #include "winograd_avx2.h"
 #include <new>

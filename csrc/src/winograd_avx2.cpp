@@ -7,15 +7,14 @@
 // which is where the time goes; `multiply` holds 12 vectors of sums in registers and is bound by the FMA units.
 #include "winograd_avx2.h"
 
+#include "team.h"
+
 #include <immintrin.h>
 
 #include <algorithm>
 #include <cstring>
 #include <memory>
 #include <new>
-#include <system_error>
-#include <thread>
-#include <vector>
 
 namespace superres {
 namespace {
@@ -231,23 +230,21 @@ void scatter(const float *m, ptrdiff_t step, const Grid &g, ptrdiff_t channels, 
 
 // --- threads ----------------------------------------------------------------------------------------------------------
 
-// work(thread, first block, last block): contiguous parts of `blocks`, always the same for the same number of threads.
+// work(part, first block, last block): contiguous parts of `blocks`, always the same for the same number of threads.
 template <typename Work> void share(ptrdiff_t blocks, int threads, const Work &work) {
+  struct State {
+    const Work &work;
+    ptrdiff_t blocks, parts;
+  };
   const ptrdiff_t parts = std::max<ptrdiff_t>(1, std::min<ptrdiff_t>(threads, blocks));
-  const auto part_of = [&](ptrdiff_t part) { work(part, blocks * part / parts, blocks * (part + 1) / parts); };
-  std::vector<std::thread> others;
-  others.reserve(static_cast<size_t>(parts));
-  ptrdiff_t started = 1;
-  try {
-    for (; started < parts; ++started)
-      others.emplace_back(part_of, started);
-  } catch (const std::system_error &) { // no more threads are to be had: this one does the other parts as well
-  }
-  part_of(0);
-  for (ptrdiff_t part = started; part < parts; ++part)
-    part_of(part);
-  for (auto &other : others)
-    other.join();
+  State state{work, blocks, parts};
+  share_out(
+      parts,
+      [](void *data, ptrdiff_t part) {
+        const State &s = *static_cast<State *>(data);
+        s.work(part, s.blocks * part / s.parts, s.blocks * (part + 1) / s.parts);
+      },
+      &state);
 }
 
 } // namespace
@@ -276,8 +273,8 @@ void convolve(const Sizes &c, const float *x, const float *w, const ptrdiff_t s[
   const ptrdiff_t parts = std::max(1, threads), v_step = step_of(inputs), m_step = step_of(outputs);
   const ptrdiff_t v_size = kPositions * v_step, m_size = kPositions * m_step;
   const Buffer memory = buffer(parts * (v_size + m_size));
-  share(blocks, threads, [&](ptrdiff_t thread, ptrdiff_t first, ptrdiff_t last) {
-    float *v = memory.get() + thread * (v_size + m_size), *m = v + v_size;
+  share(blocks, threads, [&](ptrdiff_t part, ptrdiff_t first, ptrdiff_t last) {
+    float *v = memory.get() + part * (v_size + m_size), *m = v + v_size;
     for (ptrdiff_t block = first; block < last; ++block) {
       const ptrdiff_t begin = block * kTiles, count = std::min(kTiles, tiles - begin);
       for (ptrdiff_t t = 0; t < count; ++t)
@@ -299,8 +296,8 @@ void weight_gradient(const Sizes &c, const float *x, const float *gy, float *gw,
   const ptrdiff_t v_size = kPositions * v_step, m_size = kPositions * m_step;
   const ptrdiff_t u_size = kPositions * c.inputs * outputs, size = v_size + m_size + u_size;
   const Buffer memory = buffer(parts * size);
-  share(blocks, threads, [&](ptrdiff_t thread, ptrdiff_t first, ptrdiff_t last) {
-    float *v = memory.get() + thread * size, *m = v + v_size, *u = m + m_size;
+  share(blocks, threads, [&](ptrdiff_t part, ptrdiff_t first, ptrdiff_t last) {
+    float *v = memory.get() + part * size, *m = v + v_size, *u = m + m_size;
     for (ptrdiff_t block = first; block < last; ++block) {
       const ptrdiff_t begin = block * kTiles, count = std::min(kTiles, tiles - begin);
       for (ptrdiff_t t = 0; t < count; ++t) {
@@ -313,8 +310,8 @@ void weight_gradient(const Sizes &c, const float *x, const float *gy, float *gw,
     }
   });
   float *sum = memory.get() + v_size + m_size;
-  for (ptrdiff_t thread = 1; thread < parts; ++thread) {
-    const float *other = sum + thread * size;
+  for (ptrdiff_t part = 1; part < parts; ++part) {
+    const float *other = sum + part * size;
     for (ptrdiff_t k = 0; k < u_size; ++k)
       sum[k] += other[k];
   }
