@@ -108,6 +108,16 @@ def test_an_error_under_torchrun_says_whose_the_traceback_is(superres, monkeypat
     assert lines[-1].startswith("note: process 1 of 2 says so; the traceback")
 
 
+@pytest.mark.parametrize(("environment", "policy"), [({}, "PASSIVE"), ({"OMP_WAIT_POLICY": "active"}, "ACTIVE")])
+def test_threads_of_torch_sleep_while_they_wait_unless_the_user_wants_it_otherwise(environment, policy):
+    unset = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-m", "superres", "doctor"], capture_output=True, text=True, check=False,
+                          env=unset | environment | {"OMP_DISPLAY_ENV": "true"})
+    if "OPENMP DISPLAY ENVIRONMENT" not in done.stderr:
+        pytest.skip("this torch brings an OpenMP runtime that does not tell its settings, or none")
+    assert f"OMP_WAIT_POLICY = '{policy}'" in done.stderr
+
+
 def test_plugins_lists_builtins_with_their_origin(superres):
     listed = json.loads(superres("plugins", "--json").out)["plugins"]
     assert {"kind": "model", "name": "rivenson2017"}.items() <= listed[
