@@ -58,8 +58,8 @@ for _command in COMMANDS:
 
 def main() -> None:
     """Entry point of the `superres` command."""
-    # OpenMP's threads, with which torch computes on a CPU, spin between two pieces of work, on processors that others may
-    # need: two trainings side by side took twice as long each.  Asleep they cost one that is alone 3 % at most.  OpenMP
-    # reads it when torch is imported; a program that embeds superres decides for itself.
+    # OpenMP's threads, with which torch computes on a CPU, spin between two pieces of work, on processors that others
+    # may need: two trainings side by side took twice as long each.  Asleep they cost one that is alone 3 % at most.
+    # OpenMP reads it when torch is imported; a program that embeds superres decides for itself.
     os.environ.setdefault("OMP_WAIT_POLICY", "passive")
     app()
