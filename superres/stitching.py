@@ -3,6 +3,7 @@ them by.  No fine fields are needed."""
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,7 +16,7 @@ from threadpoolctl import threadpool_limits
 
 from superres.api.registrar import Mosaic, Registrar
 from superres.api.source import Acquisition, Scan
-from superres.errors import RegistrationError
+from superres.errors import RegistrationError, StorageError
 from superres.events import Events, Progress
 from superres.image import Array, Image, from_unit
 from superres.io.atomic import write_json
@@ -63,9 +64,10 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
     acquisition reads as positions; mosaics/SLIDE.tif with the camera's dtype and white level, evened out;
     stitching.json and stitching.html.  Memory is bounded by a band of the mosaic.
     A scan that cannot be stitched leaves the others.  Raises RegistrationError, of the first, where none can be;
-    StorageError; Cancelled between tiles.
+    StorageError, also where the folder holds somebody else's files of these names; Cancelled between tiles.
     """
     events = events if events is not None else Events()
+    _require_own(folder)
     total = len(acquisition.scans)
     stitched: dict[str, Mosaic] = {}
     failed: dict[str, RegistrationError] = {}
@@ -89,6 +91,7 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
                 "overview": write_overview(StageFolder(Path(pictures)), scan.slide, mosaic)}
             rows += _rows(scan, mosaic)
             if with_mosaics:
+                _mark(folder, acquisition)
                 images[scan.slide] = folder / MOSAICS / f"{safe_name(scan.slide)}.tif"
                 _write_mosaic(images[scan.slide], mosaic, events)
         if not stitched:
@@ -102,6 +105,28 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
             datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"), acquisition.simulated), folder / PAGE_FILE)
     events.progress(Progress("stitch", total, total, f"{len(stitched)} of {total} slides"))
     return Stitched(folder, images, {slide: mosaic.notes for slide, mosaic in stitched.items()}, failed)
+
+
+def _require_own(folder: Path) -> None:
+    """Raises StorageError for a folder with somebody else's files of our names, such as the positions.csv of a scan."""
+    foreign = [name for name in (POSITIONS_FILE, PAGE_FILE, MOSAICS) if (folder / name).exists()]
+    if foreign and not _is_ours(folder / FACTS_FILE):
+        raise StorageError(f"'{folder}' holds {', '.join(foreign)}, which superres stitch did not write there",
+                           hint="it would be replaced: choose another folder with --out, or move it away")
+
+
+def _mark(folder: Path, acquisition: Acquisition) -> None:
+    """Say that the folder is ours before anything lies in it: what a killed call leaves must not bar the next one."""
+    if not _is_ours(folder / FACTS_FILE):
+        write_json(folder / FACTS_FILE, registration_json(Registered((), (), {}), acquisition))
+
+
+def _is_ours(path: Path) -> bool:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return False
+    return isinstance(content, dict) and "mosaics" in content
 
 
 def _rows(scan: Scan, mosaic: Mosaic) -> Iterator[tuple[object, ...]]:

@@ -115,3 +115,29 @@ def test_nothing_there(tmp_path: Path) -> None:
     assert status == 2 and "no such file or folder" in said and "superres stitch" in said
     status, said = stitch(tmp_path)
     assert status == 2 and "no coarse tiles match" in said
+
+
+def test_the_stage_table_of_a_scan_is_not_replaced(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    """The folder of the tiles is taken once nothing of the user's is at stake, and then again and again."""
+    scan = shutil.copytree(tiles[0], tmp_path / "scan")
+    table = scan / "positions.csv"
+    table.write_text("file,row,column\n" + "".join(f"r{r}c{c},{r},{c}\n" for r in range(2) for c in range(3)))
+    before = table.read_text()
+    status, said = stitch(scan, "--out", scan)
+    assert status == 2 and "holds positions.csv, which superres stitch did not write" in said and "--out" in said
+    assert table.read_text() == before and not (scan / "mosaics").exists()
+    table.unlink()
+    for _ in range(2):
+        status, said = stitch(scan, "--out", scan)
+        assert status == 0, said
+
+
+def test_a_killed_call_does_not_bar_the_next(tiles: tuple[Path, np.ndarray], tmp_path: Path,
+                                             monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed after the first mosaic, before the tables."""
+    with monkeypatch.context() as patched:
+        patched.setattr("superres.stitching.write_table", None)
+        assert stitch(tiles[0], "--out", tmp_path)[0] != 0
+    assert (tmp_path / "mosaics/tiles.tif").exists()
+    status, said = stitch(tiles[0], "--out", tmp_path)
+    assert status == 0, said
