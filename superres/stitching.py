@@ -30,7 +30,7 @@ from superres.stages.records import Registered, mosaic_facts, registration_json
 from superres.stages.store import StageFolder, safe_name
 
 POSITIONS_FILE, FACTS_FILE, PAGE_FILE, MOSAICS = "positions.csv", "stitching.json", "stitching.html", "mosaics"
-COLUMNS = ("file", "slide", "y_um", "x_um", "y_px", "x_px", "measured", "residual_um", "gain", "offset")
+COLUMNS = ("file", "slide", "y_um", "x_um", "y_px", "x_px", "measured", "part", "residual_um", "gain", "offset")
 BAND_BYTES = 64 * 1024 * 1024
 """Of float pixels that are blended at once; a tile is read anew for every band that it touches."""
 
@@ -135,7 +135,7 @@ def _rows(scan: Scan, mosaic: Mosaic) -> Iterator[tuple[object, ...]]:
         pixel = mosaic.pixel_size_um
         residual = "" if tile.residual_um is None else f"{tile.residual_um:.5f}"
         yield (tile.name, scan.slide, f"{y_um:.5f}", f"{x_um:.5f}", f"{y_um / pixel:.4f}", f"{x_um / pixel:.4f}",
-               "yes" if tile.linked else "no", residual, f"{tile.gain:.6f}", f"{tile.offset:.6f}")
+               "yes" if tile.linked else "no", tile.part, residual, f"{tile.gain:.6f}", f"{tile.offset:.6f}")
 
 
 def _write_mosaic(path: Path, mosaic: Mosaic, events: Events) -> None:

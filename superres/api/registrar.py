@@ -25,7 +25,9 @@ class PlacedTile:
     """A camera frame with its place.
 
     image: the raw frame.  to_mosaic: tile µm → mosaic µm.  linked: placed by measurement; False: only by the prior.
-    residual_um: RMS disagreement of its measured shifts with the global solution, None where it has none.
+    residual_um: RMS disagreement of its measured shifts with the global solution, None where nothing checks them.
+    part: 1 for the largest group of tiles that were measured against each other, 2 for the next; places hold within a
+    part, and between parts to what the stage is good for.
     gain, offset: gain · value + offset, in units of white after the flat field, makes it as bright as its neighbours.
     """
 
@@ -35,6 +37,7 @@ class PlacedTile:
     residual_um: float | None = None
     gain: float = 1.0
     offset: float = 0.0
+    part: int = 1
 
     @property
     def name(self) -> str:
@@ -202,8 +205,8 @@ def mosaic_of(tiles: Sequence[Tile], layout: Layout) -> Mosaic:
     offsets = (0.0,) * len(tiles) if levels is None else levels.offsets
     placed = tuple(
         PlacedTile(tile.image, Transform.shift(*(place * layout.pixel_size_um for place in origin)), linked, residual,
-                   gain, offset)
-        for tile, origin, linked, residual, gain, offset in zip(
-            tiles, layout.origins_px, layout.linked, layout.residuals_um, gains, offsets, strict=True))
+                   gain, offset, part)
+        for tile, origin, linked, residual, gain, offset, part in zip(
+            tiles, layout.origins_px, layout.linked, layout.residuals_um, gains, offsets, layout.parts, strict=True))
     return Mosaic(placed, layout.shape_px, layout.pixel_size_um, layout.flat_field, layout.notes,
                   layout.tile_shape_px)

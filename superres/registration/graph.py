@@ -1,4 +1,4 @@
-"""From measured shifts to places: components, robust least squares, and the fit of nominal to solved places."""
+"""From measured shifts to places: components, robust least squares, and which shifts check each other."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import numpy.typing as npt
 from scipy import sparse
-from scipy.sparse.csgraph import connected_components
+from scipy.sparse.csgraph import breadth_first_order, connected_components
 from scipy.sparse.linalg import spsolve
 
 from superres.registration.edges import Edge
@@ -24,8 +24,7 @@ MAX_RESIDUAL_PX = 2.0
 
 def components(count: int, edges: Sequence[Edge]) -> list[list[int]]:
     """Tiles joined by accepted edges, the largest group first, each in rising order."""
-    used = [edge for edge in edges if edge.accepted]
-    links = sparse.coo_array((np.ones(len(used)), ([e.first for e in used], [e.second for e in used])), (count, count))
+    links = _links(count, [edge for edge in edges if edge.accepted])
     number, label = connected_components(links, directed=False)
     groups = [[int(tile) for tile in np.flatnonzero(label == index)] for index in range(number)]
     return sorted(groups, key=lambda group: (-len(group), group[0]))
@@ -52,20 +51,32 @@ def solve(count: int, edges: Sequence[Edge]) -> tuple[Places, list[Edge]]:
         edges[worst] = replace(edges[worst], verdict="inconsistent", residual_px=residual[worst])
 
 
-def fit_nominal(nominal: Places, solved: Places) -> npt.NDArray[np.float64]:
-    """(2, 3) matrix of the similarity nominal → solved; a mere shift with fewer than 3 tiles.
+def checked(count: int, edges: Sequence[Edge]) -> list[int]:
+    """Which accepted edges lie in a loop of accepted ones.  The others agree with any solution, however wrong they are.
 
-    nominal, solved: (n, 2), n >= 1.  Least squares in complex numbers.
+    A loop holds an edge of the spanning tree where an edge outside the tree leads from below it to above it.
     """
-    a = nominal - nominal.mean(axis=0)
-    b = solved - solved.mean(axis=0)
-    factor = 1.0 + 0.0j
-    power = float((a ** 2).sum())
-    if len(nominal) >= 3 and power > 0:
-        za, zb = a[:, 0] + 1j * a[:, 1], b[:, 0] + 1j * b[:, 1]
-        factor = complex((np.conj(za) * zb).sum() / power)
-    matrix = np.array([[factor.real, -factor.imag], [factor.imag, factor.real]])
-    return np.hstack([matrix, (solved.mean(axis=0) - matrix @ nominal.mean(axis=0))[:, None]])
+    used = [index for index, edge in enumerate(edges) if edge.accepted]
+    links = _links(count, [edges[index] for index in used])
+    below, found = [0] * count, []
+    tree: dict[int, int] = {}
+    for group in components(count, edges):
+        if len(group) < 2:
+            continue
+        order, parents = breadth_first_order(links, group[0], directed=False)
+        parent = {int(tile): int(parents[tile]) for tile in order[1:]}
+        inside = [index for index in used if edges[index].first in parent or edges[index].second in parent]
+        for bit, index in enumerate(inside):
+            first, second = edges[index].first, edges[index].second
+            if parent.get(first) == second or parent.get(second) == first:
+                tree[index] = first if parent.get(first) == second else second
+                continue
+            found.append(index)
+            below[first] ^= 1 << bit
+            below[second] ^= 1 << bit
+        for tile in order[:0:-1]:
+            below[int(parents[tile])] ^= below[int(tile)]
+    return sorted(found + [index for index, lower in tree.items() if below[lower]])
 
 
 def agreeing(count: int, edges: Sequence[Edge], tolerance_px: float = 4.0) -> list[Edge]:
@@ -90,6 +101,11 @@ def agreeing(count: int, edges: Sequence[Edge], tolerance_px: float = 4.0) -> li
                 group[tile] = first
                 place[tile] += gap
     return verdicts
+
+
+def _links(count: int, edges: Sequence[Edge]) -> sparse.csr_array:
+    ends = [edge.first for edge in edges], [edge.second for edge in edges]
+    return sparse.csr_array((np.ones(len(edges)), ends), (count, count))
 
 
 def _residual(places: Places, edge: Edge) -> float:

@@ -25,9 +25,10 @@ from superres.registration.edges import (
 )
 from superres.registration.flatfield import estimate_flat_field
 from superres.registration.frames import Frames
-from superres.registration.graph import agreeing, components, fit_nominal, solve
+from superres.registration.graph import agreeing, checked, components, solve
 from superres.registration.levels import Levels, estimate_levels
 from superres.registration.misplaced import described, explain_disconnected, listed
+from superres.registration.stage import described_by_place, fit_stage
 
 DEFAULT_OVERLAP = 0.1
 BOUND = 0.1
@@ -45,9 +46,10 @@ class Layout:
 
     origins_px: (y, x) of each tile's outer top-left corner in mosaic pixels; the smallest of each coordinate is 0.
     linked: placed by measurement against other tiles.  residuals_um: RMS disagreement of a tile's edges with the
-    solution, None without any.  shape_px: of the bounding box; tile_shape_px: of every tile.  flat_field: see Mosaic.
+    solution, None where no second way of overlaps leads to the tile: an only edge always agrees.  shape_px: of the
+    bounding box; tile_shape_px: of every tile.  flat_field: see Mosaic.
     edges: every pair that was tried, with its verdict.  levels: what evens out the brightness of the tiles, None where
-    there is nothing to.
+    there is nothing to.  parts: see PlacedTile.part.
     """
 
     origins_px: tuple[tuple[float, float], ...]
@@ -60,6 +62,7 @@ class Layout:
     notes: Mapping[str, float | str] = field(default_factory=dict)
     edges: tuple[Edge, ...] = ()
     levels: Levels | None = None
+    parts: tuple[int, ...] = ()
 
 
 def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float] | None],
@@ -79,7 +82,7 @@ def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float
     frames = Frames(images)
     if len(images) == 1:
         return Layout(((0.0, 0.0),), (True,), (None,), frames.shape_px, frames.shape_px, frames.pixel_size_um,
-                      notes={"tiles": 1.0, "flat field": "none: a single tile"})
+                      notes={"tiles": 1.0, "flat field": "none: a single tile"}, parts=(1,))
     structure = structure_of(frames)
     refuse_blank(frames, structure)
     nominal = _nominal(frames, structure, positions_um, grid, overlap)
@@ -192,39 +195,37 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
             positions_um: Sequence[tuple[float, float] | None]) -> Layout:
     groups = components(len(frames), edges)
     main = groups[0]
-    outside = [tile for group in groups[1:] for tile in group]
-    linked = np.zeros(len(frames), dtype=bool)
-    for group in groups:
-        linked[group] = group is main or len(group) > 1
+    part = [number + 1 for number in _owners(frames, edges)]
+    single = [group[0] for group in groups[1:] if len(group) == 1]
+    linked = np.ones(len(frames), dtype=bool)
+    linked[single] = False
     notes: dict[str, float | str] = {"tiles": float(len(frames))}
     places = places.copy()
-    stage_error_px: float | None = None
+    good_to: list[float] = []
     if nominal is not None:
-        fit = fit_nominal(nominal[main], places[main])
-        expected = nominal @ fit[:, :2].T + fit[:, 2]
+        stage = fit_stage(nominal, places, groups)
+        expected = stage.expected(nominal)
         for group in groups[1:]:
             places[group] += (expected[group] - places[group]).mean(axis=0)
-        if len(main) >= 3:
-            off = places[main] - expected[main]
-            # Of 2n coordinates four were fitted.
-            stage_error_px = float(np.sqrt((off ** 2).sum() / max(len(main) - 2, 1)))
-            if all(position is not None for position in positions_um):
-                turn = float(np.rad2deg(np.arctan2(fit[1, 0], fit[0, 0])))
-                notes["camera rotation against the stage (degrees)"] = round(turn, 4)
-                pitch_um = frames.pixel_size_um / float(np.hypot(fit[0, 0], fit[1, 0]))
-                notes["pixel size by the stage (µm)"] = round(pitch_um, 6)
-                notes["stage error (px, RMS)"] = round(stage_error_px, 3)
+            good_to.append(stage.good_to_px(nominal[group]))
+        if all(position is not None for position in positions_um):
+            notes |= stage.notes(frames.pixel_size_um)
     else:
-        places = _fill_holes(places, main, outside, frames.shape_px)
+        places = _fill_holes(places, main, [tile for group in groups[1:] for tile in group], frames.shape_px)
     places -= places.min(axis=0)
-    residuals = _tile_residuals(len(frames), edges)
-    used = [edge.residual_px for edge in edges if edge.accepted and edge.residual_px is not None]
-    notes["edges used"] = float(len(used))
-    if used:
-        notes["edge residual (px, RMS)"] = round(float(np.sqrt(np.mean(np.square(used)))), 4)
+    loops = checked(len(frames), edges)
+    residuals = _tile_residuals(len(frames), [edges[index] for index in loops])
+    notes["edges used"] = float(sum(edge.accepted for edge in edges))
+    used = [residual for index in loops if (residual := edges[index].residual_px) is not None]
+    notes["edge residual (px, RMS)"] = (round(float(np.sqrt(np.mean(np.square(used)))), 4) if used else
+                                        "unknown: no tile is held by more than one overlap")
     rejected = [described(frames, edge, nominal) for edge in edges if edge.verdict not in ("accepted", "blank")]
     notes["edges rejected"] = listed(rejected) if rejected else "none"
-    notes |= _by_nominal_places(frames, structure, sorted(outside), nominal is not None, stage_error_px)
+    shown = sorted(tile for group in groups[1:] for tile in group if not structure.blank[tile])
+    notes |= described_by_place([frames.name(tile) for tile in sorted(single)],
+                                [[frames.name(tile) for tile in group] for group in groups[1:] if len(group) > 1],
+                                [frames.name(tile) for tile in shown],
+                                max(good_to, default=np.nan), nominal is not None)
     notes["flat field"] = _describe_flat(frames)
     levels = estimate_levels(frames, edges, places, structure)
     notes["brightness of tiles"] = "even" if levels is None else levels.described()
@@ -232,26 +233,7 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
     return Layout(tuple((float(y), float(x)) for y, x in places), tuple(bool(flag) for flag in linked),
                   tuple(None if r is None else r * frames.pixel_size_um for r in residuals),
                   (int(extent[0]), int(extent[1])), frames.shape_px, frames.pixel_size_um, frames.flat_field, notes,
-                  tuple(edges), levels)
-
-
-def _by_nominal_places(frames: Frames, structure: Structure, tiles: Sequence[int], known: bool,
-                       stage_error_px: float | None) -> dict[str, float | str]:
-    """Notes on the tiles that no measurement joins to the others, and a warning about those that show something.
-
-    known: their nominal places.  stage_error_px: RMS distance of the measured tiles from theirs, where it is known.
-    """
-    notes: dict[str, float | str] = {
-        "placed by nominal position only": listed([frames.name(tile) for tile in tiles]) if tiles else "none"}
-    if not tiles or not known:
-        return notes
-    good_to = "an unknown distance" if stage_error_px is None else f"about {stage_error_px:.1f} px"
-    notes["nominal positions are good to"] = f"{good_to} (RMS of the measured tiles)" if stage_error_px else good_to
-    shown = [frames.name(tile) for tile in tiles if not structure.blank[tile]]
-    if shown:
-        notes["warning"] = (f"no overlap joins {listed(shown)} to the other tiles; placed by nominal position, good to "
-                            f"{good_to}")
-    return notes
+                  tuple(edges), levels, tuple(part))
 
 
 def _describe_flat(frames: Frames) -> str:

@@ -116,6 +116,7 @@ def mosaic_facts(mosaic: Mosaic) -> dict[str, Any]:
                 "name": tile.name,
                 "to_mosaic": tile.to_mosaic.to_json(),
                 "linked": tile.linked,
+                "part": tile.part,
                 "residual_um": tile.residual_um,
                 "gain": tile.gain,
                 "offset": tile.offset,
