@@ -13,9 +13,10 @@ import numpy as np
 import numpy.typing as npt
 
 from superres.registration.blend import grey_frame
-from superres.registration.edges import Edge, Structure, nominal_pairs
+from superres.registration.edges import BLANK_FRACTION, Edge, Structure, nominal_pairs
 from superres.registration.flatfield import DARK, SATURATED
 from superres.registration.frames import Frames
+from superres.registration.shifts import MIN_OVERLAP_PX, overlap_of, signal_fraction
 
 BLOCK_PX = 16
 MIN_BLOCKS = 4
@@ -80,7 +81,7 @@ def estimate_levels(frames: Frames, edges: Sequence[Edge], places_px: Values, st
     show nothing are compared with their neighbours: glass has a brightness too.
     """
     pairs = _pairs(edges, places_px, frames.shape_px, structure)
-    shared = [each for each in (_shared(frames, *pair) for pair in pairs) if each is not None]
+    shared = [each for each in (_shared(frames, *pair, structure.faint) for pair in pairs) if each is not None]
     count = len(frames)
     plain = np.ones(count), np.zeros(count)
     if not shared or max(abs(each.step(*plain)) for each in shared) <= MIN_STEP:
@@ -108,11 +109,15 @@ def _pairs(edges: Sequence[Edge], places_px: Values, shape_px: tuple[int, int], 
     return [(first, second, (round(y), round(x)), by_place) for first, second, (y, x), by_place in pairs]
 
 
-def _shared(frames: Frames, first: int, second: int, shift: tuple[int, int], alike: bool) -> _Shared | None:
+def _shared(frames: Frames, first: int, second: int, shift: tuple[int, int], by_place: bool, faint: float,
+            ) -> _Shared | None:
     """None where too little can be compared: saturated and dark blocks say nothing of a gain.
 
-    alike: nothing but brightness may differ, or the two do not show the same place.
+    by_place: one of the two shows nothing.  If the other shows something where they overlap, they do not show the same
+    place: an exposure that failed, an air bubble.  Nor do they where anything but brightness differs.
     """
+    if by_place and _sees(frames, (first, second), shift, faint):
+        return None
     means = []
     for tile, (y, x) in ((first, shift), (second, (-shift[0], -shift[1]))):
         (top, bottom), (left, right) = ((max(0, by), min(length, length + by))
@@ -130,9 +135,19 @@ def _shared(frames: Frames, first: int, second: int, shift: tuple[int, int], ali
         return None
     used = known[np.linspace(0, len(known) - 1, min(len(known), MAX_BLOCKS)).astype(int)]
     a, b = means[0][used], means[1][used]
-    if alike and np.std(np.log(a / b)) > MAX_UNLIKE:
+    if by_place and np.std(np.log(a / b)) > MAX_UNLIKE:
         return None
     return _Shared(first, second, a, b)
+
+
+def _sees(frames: Frames, tiles: tuple[int, int], shift: tuple[int, int], faint: float) -> bool:
+    """Whether one of two tiles shows structure where they overlap."""
+    for part in overlap_of(frames.grey(tiles[0]), frames.grey(tiles[1]), shift):
+        if min(part.shape, default=0) >= MIN_OVERLAP_PX:
+            signal, strength = signal_fraction(part)
+            if signal >= BLANK_FRACTION and strength >= faint:
+                return True
+    return False
 
 
 def _block_means(plane: npt.NDArray[np.float32]) -> Values:

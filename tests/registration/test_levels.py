@@ -116,6 +116,22 @@ def test_glass_is_compared_and_a_failed_exposure_is_not(even: list[Tile]) -> Non
     assert levels.gains[6] / levels.gains[8] == pytest.approx(1.1 / 0.9, rel=0.03)
 
 
+def test_tissue_is_not_evened_out_against_a_tile_that_shows_nothing(even: list[Tile]) -> None:
+    """The middle column failed, at a brightness near that of the tissue, smooth as it is at the scale of blocks: the
+    rows of the other columns have planted gains, which alone are evened out, and the failed tiles keep theirs."""
+    tiles = [changed(tile, lambda grey: 0.6 + 0.05 * (grey - grey.mean())) for tile in even]
+    gains = [1.0, 0.9, 1.1]
+    rng = np.random.default_rng(0)
+    tiles = [changed(tile, (lambda grey: 0.75 + 0.004 * rng.standard_normal(grey.shape)) if index % 3 == 1 else
+                     (lambda grey, gain=gains[index // 3]: gain * grey)) for index, tile in enumerate(tiles)]
+    levels = lay(tiles).levels
+    assert levels is not None
+    for column in (0, 2):
+        product = np.array(levels.gains)[column::3] * gains
+        assert np.ptp(product) / product.mean() < 0.02
+    assert np.ptp(np.array(levels.gains)[1::3]) < 0.02 and levels.gains[1] == pytest.approx(1, abs=0.03)
+
+
 def test_the_order_of_tiles_does_not_show(even: list[Tile]) -> None:
     tiles = uneven(even)
     order = np.random.default_rng(3).permutation(len(tiles))
