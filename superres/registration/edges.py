@@ -41,6 +41,9 @@ FAINT = 0.1
 """A band-passed standard deviation below a tenth of the scan's median counts as blank however the noise is
 correlated."""
 
+BOUND, MIN_BOUND_PX = 0.1, 16.0
+"""Tiles are searched within a tenth of a tile of their nominal place, at least 16 px: stages miss by a few µm."""
+
 Verdict = Literal["accepted", "blank", "unmatched", "out-of-bound", "inconsistent"]
 
 
@@ -84,6 +87,18 @@ class Structure:
     @property
     def blank(self) -> npt.NDArray[np.bool_]:
         return ~self.seen | (self.strength < self.faint)
+
+
+def search_bound_px(shape_px: tuple[int, int]) -> float:
+    """How far from its nominal place a tile is searched."""
+    return max(MIN_BOUND_PX, BOUND * max(shape_px))
+
+
+def shown_but(count: int, blank: Sequence[int]) -> Structure:
+    """For tiles of which nothing is known but which are blank."""
+    signal = np.ones(count)
+    signal[list(blank)] = 0.0
+    return Structure(signal, np.ones(count))
 
 
 def structure_of(frames: Frames) -> Structure:

@@ -20,6 +20,7 @@ from superres.registration.edges import (
     final_edges,
     near_edges,
     nominal_pairs,
+    search_bound_px,
     settle,
     structure_of,
 )
@@ -27,13 +28,10 @@ from superres.registration.flatfield import estimate_flat_field
 from superres.registration.frames import Frames
 from superres.registration.graph import agreeing, checked, components, solve
 from superres.registration.levels import Levels, estimate_levels
-from superres.registration.misplaced import described, explain_disconnected, listed
+from superres.registration.misplaced import contradiction, described, explain_disconnected, listed
 from superres.registration.stage import described_by_place, fit_stage
 
 DEFAULT_OVERLAP = 0.1
-BOUND = 0.1
-"""Tiles are searched within a tenth of a tile of their nominal place, at least 16 px: stages miss by a few µm."""
-MIN_BOUND_PX = 16.0
 
 Places = npt.NDArray[np.float64]
 Parts = Literal["refuse", "nominal"]
@@ -89,7 +87,7 @@ def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float
     if nominal is None:
         edges = _compare_all(frames, structure)
     else:
-        bound_px = max(MIN_BOUND_PX, BOUND * max(frames.shape_px))
+        bound_px = search_bound_px(frames.shape_px)
         edges = near_edges(frames, nominal_pairs(nominal, frames.shape_px), nominal, bound_px, structure)
         edges += corner_edges(frames, _loose(frames, edges, structure), nominal, bound_px, structure)
     places, edges = solve(len(frames), edges)
@@ -173,19 +171,25 @@ def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[E
                          parts: Parts) -> None:
     """Raises where structured tiles fall apart although their overlaps show something to match."""
     groups, owner = components(len(frames), edges), _owners(frames, edges)
+    blank, held = np.flatnonzero(structure.blank).tolist(), [edge for edge in edges if edge.accepted]
     if nominal is None:
         broken = [group for group in groups if not structure.blank[group].all()]
         if len(broken) > 1:
-            raise explain_disconnected(frames, broken, [], None, np.flatnonzero(structure.blank).tolist())
+            raise explain_disconnected(frames, broken, [], None, blank)
         return
     missing = [edge for edge in edges
                if edge.verdict not in ("accepted", "blank") and owner[edge.first] != owner[edge.second]]
     error = None
     if missing:
         touched = {owner[tile] for edge in missing for tile in (edge.first, edge.second)}
-        error = explain_disconnected(frames, [groups[number] for number in sorted(touched)], missing, nominal)
+        error = explain_disconnected(frames, [groups[number] for number in sorted(touched)], missing, nominal,
+                                     blank, held)
     elif len(frames) > 1 and not any(edge.accepted for edge in edges):
-        error = explain_disconnected(frames, groups, [], nominal)
+        error = explain_disconnected(frames, groups, [], nominal, blank)
+    else:
+        # Parts that do not meet by their nominal places go there, unless the images show them beside each other.
+        shown = [group for group in groups if not structure.blank[group].all()]
+        error = contradiction(frames, shown, [], nominal, blank, held) if len(shown) > 1 else None
     # Nominal places that the images contradict are no help.
     if error is not None and (parts == "refuse" or error.reason == "out-of-bound"):
         raise error

@@ -8,10 +8,27 @@ import numpy as np
 import numpy.typing as npt
 
 from superres.errors import RegistrationError
-from superres.registration.edges import MIN_CORRELATION, MIN_Z, Edge, Structure, edges_anywhere
+from superres.registration.edges import (
+    MIN_CORRELATION,
+    MIN_Z,
+    Edge,
+    edges_anywhere,
+    search_bound_px,
+    shown_but,
+)
 from superres.registration.frames import Frames
 
 MAX_NAMES = 8
+MAX_SEARCHED = 600
+"""Pairs of tiles that are searched in each other when a scan falls apart: a few seconds."""
+NEAR, MOST = 0.15, 0.8
+"""A change of all positions is what is wrong if it brings that share of the overlaps within that part of a tile."""
+STAGE_AXES = {"-y,x": ((-1, 0), (0, 1)), "y,-x": ((1, 0), (0, -1)), "-y,-x": ((-1, 0), (0, -1)),
+              "x,y": ((0, 1), (1, 0)), "-x,y": ((0, -1), (1, 0)), "x,-y": ((0, 1), (-1, 0)),
+              "-x,-y": ((0, -1), (-1, 0))}
+"""What source.options.stage_axes makes of (y, x)."""
+
+Places = npt.NDArray[np.float64]
 
 
 def listed(names: Sequence[str]) -> str:
@@ -20,7 +37,7 @@ def listed(names: Sequence[str]) -> str:
     return shown if len(names) <= MAX_NAMES else f"{shown} and {len(names) - MAX_NAMES} more"
 
 
-def described(frames: Frames, edge: Edge, nominal: npt.NDArray[np.float64] | None) -> str:
+def described(frames: Frames, edge: Edge, nominal: Places | None) -> str:
     """The two tiles of an edge that was not accepted, the verdict, and the number that it rests on.
 
     nominal: (n, 2) nominal places in pixels, where they are known.
@@ -39,24 +56,24 @@ def described(frames: Frames, edge: Edge, nominal: npt.NDArray[np.float64] | Non
 
 
 def explain_disconnected(frames: Frames, groups: Sequence[Sequence[int]], missing: Sequence[Edge],
-                         nominal: npt.NDArray[np.float64] | None, blank: Sequence[int] = ()) -> RegistrationError:
+                         nominal: Places | None, blank: Sequence[int] = (), held: Sequence[Edge] = (),
+                         ) -> RegistrationError:
     """The error for a scan in pieces.
 
-    blank: tiles that show nothing, where no places are known: they join no others and may be what parts them.
-    missing: edges between pieces whose overlap shows structure but was not matched near its nominal shift.  They are
-    searched anywhere: a certain match means that the nominal places are wrong, and the error ("out-of-bound") says by
-    how much.
+    groups: the pieces, the largest first.  blank: tiles that show nothing: they join no others and, where no places are
+    known, may be what parts them.  missing: edges between pieces whose overlap shows structure but was not matched near
+    its nominal shift.  held: the accepted edges.
+    Where places are known, pieces are searched in each other: a certain match elsewhere means that the nominal places
+    are wrong, and the error ("out-of-bound") says by how much.
     """
-    if nominal is not None and missing:
-        some = np.zeros(len(frames))
-        found = edges_anywhere(frames, [(e.first, e.second) for e in missing[:24]], Structure(some + 1, some + 1))
-        if found:
-            return _out_of_bound(frames, found, nominal)
+    wrong = None if nominal is None else contradiction(frames, groups, missing, nominal, blank, held)
+    if wrong is not None:
+        return wrong
     parts = "; ".join(f"[{listed([frames.name(tile) for tile in group])}]" for group in groups[:MAX_NAMES])
     pairs = [described(frames, edge, nominal) for edge in missing]
     detail = f"; no match between {listed(pairs)}" if pairs else ""
     advice = "leave out tiles of another area or focus, add the missing tiles, or scan with more overlap"
-    if blank:
+    if blank and nominal is None:
         detail += (f"; {listed([frames.name(tile) for tile in blank])} {'shows' if len(blank) == 1 else 'show'} no "
                    "structure and cannot join them")
         advice = ("give the places of all tiles (positions.csv: file, y_um, x_um), which hold parts on both sides of a "
@@ -68,7 +85,39 @@ def explain_disconnected(frames: Frames, groups: Sequence[Sequence[int]], missin
                        "positions say" if nominal is not None else ""))
 
 
-def _out_of_bound(frames: Frames, found: Sequence[Edge], nominal: npt.NDArray[np.float64]) -> RegistrationError:
+def contradiction(frames: Frames, groups: Sequence[Sequence[int]], missing: Sequence[Edge], nominal: Places,
+                  blank: Sequence[int], held: Sequence[Edge]) -> RegistrationError | None:
+    """The error ("out-of-bound") for nominal places that the images contradict, as `explain_disconnected` has it."""
+    found = _elsewhere(frames, groups, missing, nominal, blank)
+    return _out_of_bound(frames, found, held, groups, nominal) if found else None
+
+
+def _elsewhere(frames: Frames, groups: Sequence[Sequence[int]], missing: Sequence[Edge], nominal: Places,
+               blank: Sequence[int]) -> list[Edge]:
+    """Certain matches between pieces, farther from the nominal shift than was searched.
+
+    First of overlaps that should be there; then of tiles that are nearest to each other by their nominal places.
+    """
+    structure = shown_but(len(frames), blank)
+    owner = np.full(len(frames), -1)
+    for number, group in enumerate(groups):
+        owner[list(group)] = number
+    first, second = np.triu_indices(len(frames), 1)
+    between = (owner[first] != owner[second]) & (owner[first] >= 0) & (owner[second] >= 0)
+    first, second = first[between], second[between]
+    nearest = np.argsort(np.hypot(*(nominal[second] - nominal[first]).T), kind="stable")[:MAX_SEARCHED]
+    for pairs in ([(edge.first, edge.second) for edge in missing[:24]],
+                  [(int(first[each]), int(second[each])) for each in nearest]):
+        found = [edge for edge in edges_anywhere(frames, pairs, structure)
+                 if np.abs(edge.shift_px - nominal[edge.second] + nominal[edge.first]).max()
+                 > search_bound_px(frames.shape_px)]
+        if found:
+            return found
+    return []
+
+
+def _out_of_bound(frames: Frames, found: Sequence[Edge], held: Sequence[Edge], groups: Sequence[Sequence[int]],
+                  nominal: Places) -> RegistrationError:
     best = max(found, key=lambda edge: edge.z)
     expected = nominal[best.second] - nominal[best.first]
     off = np.asarray(best.shift_px) - expected
@@ -76,28 +125,53 @@ def _out_of_bound(frames: Frames, found: Sequence[Edge], nominal: npt.NDArray[np
         f"tile '{frames.name(best.second)}' lies at ({best.shift_px[0]:.1f}, {best.shift_px[1]:.1f}) px (y, x) from "
         f"tile '{frames.name(best.first)}', but its nominal place is ({expected[0]:.1f}, {expected[1]:.1f}) px: "
         f"{np.hypot(*off):.0f} px off, more than the search allows", reason="out-of-bound",
-        hint=_advice(frames, found, nominal))
+        hint=_for_all(frames, [*found, *held], nominal) or _for_some(frames, found, held, groups))
 
 
-def _advice(frames: Frames, found: Sequence[Edge], nominal: npt.NDArray[np.float64]) -> str:
-    """What would make the nominal shifts agree with the measured ones."""
-    expected = np.array([nominal[edge.second] - nominal[edge.first] for edge in found])
-    measured = np.array([edge.shift_px for edge in found])
+def _for_all(frames: Frames, edges: Sequence[Edge], nominal: Places) -> str:
+    """What would make all nominal shifts agree with the measured ones, "" if nothing simple does."""
+    expected = np.array([nominal[edge.second] - nominal[edge.first] for edge in edges])
+    measured = np.array([edge.shift_px for edge in edges])
     size = np.asarray(frames.shape_px)
-    for axis, name in ((0, "y"), (1, "x")):
-        along = np.abs(expected[:, axis]) > 0.4 * size[axis]
-        if along.any() and np.median(measured[along, axis] / expected[along, axis]) < -0.5:
-            axes = "-y,x" if name == "y" else "y,-x"
-            return (f"the {name} axis of the positions runs against the camera: set source.options.stage_axes = "
-                    f"'{axes}', or change the sign of {name} in the table")
-    swapped = np.abs(measured[:, ::-1]) - np.abs(expected)
-    if np.abs(swapped).max(axis=1).mean() < 0.15 * size.min() and np.abs(measured - expected).max() > 0.5 * size.min():
-        return "rows and columns look exchanged: swap y and x in the positions, or rows and columns in the grid"
-    axis = int(np.argmax(np.abs(measured).max(axis=0)))
-    along = np.abs(expected[:, axis]) > 0.4 * size[axis]
-    if not along.any():
-        return "correct the positions of these tiles, or leave the positions out: then tiles are compared all with all"
-    ratio = float(np.median(measured[along, axis] / expected[along, axis]))
-    overlap = 1 - float(np.median(np.abs(measured[along, axis]))) / float(size[axis])
-    return (f"set source.options.overlap = {overlap:.3f} for a grid, or multiply the stage positions by {ratio:.4f} "
-            f"(or divide the coarse pixel size by it)")
+
+    def explains(linear: npt.NDArray[np.float64]) -> bool:
+        off = np.abs(expected @ linear.T - measured).max(axis=1)
+        return bool(np.mean(off <= NEAR * size.min()) >= MOST)
+
+    for axes, linear in STAGE_AXES.items():
+        if explains(np.array(linear, dtype=np.float64)):
+            if "x" in axes[:2]:
+                return ("rows and columns look exchanged: swap y and x in the positions (set "
+                        f"source.options.stage_axes = '{axes}'), or rows and columns in the grid")
+            name = "both axes" if axes == "-y,-x" else f"the {'y' if axes == '-y,x' else 'x'} axis"
+            return (f"{name} of the positions {'run' if axes == '-y,-x' else 'runs'} against the camera: set "
+                    f"source.options.stage_axes = '{axes}', or change the sign of "
+                    f"{'y and x' if axes == '-y,-x' else name[4]} in the table")
+    power = (expected ** 2).sum(axis=0)
+    each = np.where(power > 0, (expected * measured).sum(axis=0) / np.maximum(power, 1e-12), 1.0)
+    ratio = float((expected * measured).sum() / max(power.sum(), 1e-12))
+    if explains(ratio * np.eye(2)):
+        unit = next((f"; they look like {name}: call the columns y_{name}, x_{name}"
+                     for name, factor in (("mm", 1000.0), ("nm", 0.001), ("px", frames.pixel_size_um))
+                     if abs(np.log(ratio / factor)) < 0.1 and abs(np.log(ratio)) > 0.1), "") if ratio > 0 else ""
+        along = np.abs(measured) > 0.4 * size
+        overlap = 1 - float(np.median((np.abs(measured) / size)[along])) if along.any() else 0.0
+        return (f"set source.options.overlap = {overlap:.3f} for a grid, or multiply the stage positions by "
+                f"{ratio:.4g} (or divide the coarse pixel size by it){unit}")
+    if explains(np.diag(each)):
+        axis = int(np.abs(each - 1).argmax())
+        return (f"multiply the {'yx'[axis]} positions by {each[axis]:.4g}; for a grid leave source.options.overlap "
+                "out: then the steps are measured")
+    return ""
+
+
+def _for_some(frames: Frames, found: Sequence[Edge], held: Sequence[Edge], groups: Sequence[Sequence[int]]) -> str:
+    """What to do about the tiles outside the largest piece."""
+    otherwise = "or set source.options.positions = 'none': then all tiles are compared with all"
+    astray = sorted({tile for edge in found for tile in (edge.first, edge.second)} - set(groups[0]))
+    if not held or not astray:
+        return f"correct the positions, {otherwise}"
+    one = len(astray) == 1
+    return (f"the {'position' if one else 'positions'} of {listed([frames.name(tile) for tile in astray])} "
+            f"{'does' if one else 'do'} not fit the images, those of other tiles do: correct "
+            f"{'it' if one else 'them'}, {otherwise}")

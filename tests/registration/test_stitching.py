@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
+from typing import Literal
 
 import cv2
 import numpy as np
@@ -279,6 +280,38 @@ def test_stage_axis_against_the_camera_is_recognised(slide: Slide) -> None:
     with pytest.raises(RegistrationError) as caught:
         lay(turned)
     assert caught.value.reason == "out-of-bound" and "stage_axes = '-y,x'" in caught.value.hint
+
+
+@pytest.mark.parametrize(("wrong", "hint"), [
+    (lambda y, x: (2 * y, 2 * x), r"multiply the stage positions by 0\.(49|50)"),
+    (lambda y, x: (y / 1000, x / 1000), r"they look like mm: call the columns y_mm, x_mm"),
+    (lambda y, x: (y / COARSE_UM, x / COARSE_UM), r"they look like px: call the columns y_px, x_px"),
+    (lambda y, x: (x, y), r"stage_axes = 'x,y'"),
+    (lambda y, x: (-y, -x), r"both axes of the positions run against the camera.*'-y,-x'"),
+    (lambda y, x: (x, -y), r"stage_axes = '-x,y'"),
+    (lambda y, x: (1.5 * y, x), r"multiply the y positions by 0\.6[67]"),
+    (lambda y, x: (0 * y, 0 * x), r"correct the positions, or set source\.options\.positions = 'none'"),
+])
+def test_what_is_wrong_with_all_positions_is_said(scan: tuple[list[Tile], np.ndarray], hint: str,
+                                                  wrong: Callable[[float, float], tuple[float, float]]) -> None:
+    """Also where no two tiles overlap by what the table says."""
+    tiles = [replace(t, position_um=wrong(*t.position_um)) for t in scan[0] if t.position_um]
+    with pytest.raises(RegistrationError) as caught:
+        lay(tiles)
+    assert caught.value.reason == "out-of-bound" and re.search(hint, caught.value.hint), caught.value.hint
+
+
+@pytest.mark.parametrize("disconnected", ["refuse", "nominal"])
+def test_a_tile_that_lies_elsewhere_is_named(scan: tuple[list[Tile], np.ndarray], disconnected: Literal["refuse",
+                                             "nominal"]) -> None:
+    """Two lines of the table are exchanged, or one is wrong: the images know better, whatever was asked for."""
+    for change, names in (({0: 8, 8: 0}, "positions of r0c0, r2c2 do"), ({4: 2}, "position of r1c1 does")):
+        tiles = [replace(t, position_um=scan[0][change.get(index, index)].position_um)
+                 for index, t in enumerate(scan[0])]
+        with pytest.raises(RegistrationError) as caught:
+            PaperRegistrar(disconnected=disconnected).assemble(tiles)
+        assert caught.value.reason == "out-of-bound", caught.value.message
+        assert names in caught.value.hint and "multiply" not in caught.value.hint, caught.value.hint
 
 
 def test_unequal_tiles_are_refused() -> None:
