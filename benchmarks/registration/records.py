@@ -33,9 +33,18 @@ def read_record(name: str) -> dict[str, Any]:
 
 
 def _commit() -> str:
-    done = subprocess.run(["git", "describe", "--always", "--dirty", "--exclude", "*"], cwd=FOLDER, capture_output=True,
-                          text=True, check=False)
-    return done.stdout.strip() or "unknown"
+    """Of the code; "-dirty" where any file but these records was changed since."""
+    commit = _git("rev-parse", "--short", "HEAD")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ":/", f":(exclude,top){_records()}")
+    return f"{commit}-dirty" if commit and changed else commit or "unknown"
+
+
+def _records() -> str:
+    return f"{_git('rev-parse', '--show-prefix')}*.json"
+
+
+def _git(*arguments: str) -> str:
+    return subprocess.run(["git", *arguments], cwd=FOLDER, capture_output=True, text=True, check=False).stdout.strip()
 
 
 def _processor() -> str:

@@ -74,7 +74,7 @@ def refuse_torn(name: str, parts: Parts, bent: bool) -> RegistrationError:
     otherwise = "" if bent else '; if the optics or the stage stretch it, set register.options.warp = "smooth"'
     return RegistrationError(
         f"field '{name}' is torn or stretched against the scan: {parts.beside} of its {len(parts.off_px)} parts "
-        f"with features lie more than {BESIDE_PX:g} coarse px beside the place that fits it best, the "
+        f"that show where they are lie more than {BESIDE_PX:g} coarse px beside the place that fits it best, the "
         f"farthest {parts.farthest_px:.1f} px; expected at most {100 * MAX_BESIDE_SHARE:.0f} %", reason="torn",
         hint="look for a fold, a tear or a step of stitching in the two images, and leave the field out" + otherwise)
 

@@ -1,7 +1,7 @@
 """Whether the parts of a field lie where one map puts them: a fold, a tear, a stretched scan, a step of stitching.
 
 Gauss-Newton and its blocks see no farther than a pixel or two, and halves of a torn field can agree on its larger part.
-Matched features say of every part where it is, however far.
+Matched features say of every part that has some where it is, however far; `correlated` says it of the others, nearby.
 """
 
 from __future__ import annotations
@@ -32,8 +32,8 @@ Values = npt.NDArray[np.float64]
 class Parts:
     """The parts of a field that can be judged.
 
-    places_um: (n, 2) mean places of their features in the field.  off_px: (n, 2) how far the scene shows them from
-    where the map puts them.  errors_px: (n,) standard errors of a component.
+    places_um: (n, 2) where they lie in the field: the mean of their features, or their middle.  off_px: (n, 2) how far
+    the scene shows them from where the map puts them.  errors_px: (n,) standard errors of a component.
     """
 
     places_um: Values
@@ -53,6 +53,9 @@ class Parts:
     @property
     def farthest_px(self) -> float:
         return float(np.hypot(*self.off_px.T).max(initial=0.0))
+
+
+NO_PARTS = Parts(np.zeros((0, 2)), np.zeros((0, 2)), np.zeros(0))
 
 
 def parts_of(points_um: Values, off_px: Values, size_um: tuple[float, float], feature_px: float = 1.0) -> Parts:

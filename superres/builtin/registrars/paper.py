@@ -16,15 +16,15 @@ from superres.api import Mosaic, PluginOptions, Registrar, Registration, Tile
 from superres.api.registrar import stitched
 from superres.builtin.registrars.confirming import Confirming, Placed
 from superres.builtin.registrars.fields import Context, Field, Refine, prepare
-from superres.builtin.registrars.refinement import Sharpened, sharpen
-from superres.builtin.registrars.residuals import map_of_blocks, map_of_parts
+from superres.builtin.registrars.refinement import Sharpened, scene_around, sharpen
+from superres.builtin.registrars.residuals import judged_parts, map_of_blocks, map_of_parts
 from superres.errors import RegistrationError
 from superres.image import Image
 from superres.registration.diagnose import Limits, fit_features, refuse, refuse_mirrored, refuse_torn
 from superres.registration.features import detect, smooth
 from superres.registration.find import Found, reduction_for
 from superres.registration.similarity import expected_error_um
-from superres.registration.torn import parts_of
+from superres.registration.torn import NO_PARTS, Parts, parts_of
 from superres.transform import Map, Transform, Warp
 
 CONTEXT_SIZE_PX = 2000
@@ -195,6 +195,7 @@ class PaperRegistrar(Registrar):
         if not self._limits.holds(sharpened.transform.linear):
             return None
         details: dict[str, float | str] = {"refine": self.options.refine, "inliers": 0.0} | _refined(sharpened, mosaic)
+        self._refuse_torn(field, mosaic, sharpened.transform, sharpened, NO_PARTS, details)
         confidence = 0.5 + 0.4 * (sharpened.correlation - LONE_CORRELATION) / (1 - LONE_CORRELATION)
         return self._registration(field, sharpened.transform, confidence, sharpened.error_um, details, found,
                                   sharpened)
@@ -227,16 +228,26 @@ class PaperRegistrar(Registrar):
             transform, residual = sharpened.transform, sharpened.error_um
             details |= _refined(sharpened, mosaic)
         off_px = (placed.there_um - transform.apply(placed.points_um)) / mosaic.pixel_size_um
-        parts = parts_of(placed.points_um, off_px, field.image.size_um, float(field.reduction))
-        details |= {"parts judged": float(len(parts.off_px)), "parts beside their place": float(parts.beside)}
-        if parts.torn and not _stepped(sharpened):
-            raise refuse_torn(field.name, parts, self.options.warp != "none")
+        by_features = parts_of(placed.points_um, off_px, field.image.size_um, float(field.reduction))
+        self._refuse_torn(field, mosaic, transform, sharpened, by_features, details)
         if residual > 0.5 * mosaic.pixel_size_um:
             confidence *= 0.5
         if isinstance(sharpened, Sharpened):
             return self._registration(field, transform, confidence, residual, details, found, sharpened)
         return self._registration(field, transform, confidence, residual, details, found,
-                                  map_of_parts(field, parts, placed.transform, mosaic.pixel_size_um))
+                                  map_of_parts(field, by_features, placed.transform, mosaic.pixel_size_um))
+
+    def _refuse_torn(self, field: Field, mosaic: Mosaic, transform: Map, sharpened: Sharpened | str | None,
+                     by_features: Parts, details: dict[str, float | str]) -> None:
+        """Raise RegistrationError ("torn") where parts of the field lie beside their place; what was judged goes into
+        details."""
+        scene = sharpened.scene if isinstance(sharpened, Sharpened) else scene_around(field, mosaic, transform.linear)
+        parts = by_features
+        if scene is not None:
+            parts = judged_parts(field, scene, mosaic.pixel_size_um, transform, by_features)
+        details |= {"parts judged": float(len(parts.off_px)), "parts beside their place": float(parts.beside)}
+        if parts.torn and not _stepped(sharpened):
+            raise refuse_torn(field.name, parts, self.options.warp != "none")
 
     def _registration(self, field: Field, transform: Map, confidence: float, residual_um: float,
                       details: dict[str, float | str], found: Found | str,

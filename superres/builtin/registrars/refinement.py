@@ -34,11 +34,22 @@ where the halves say 0.0025."""
 
 
 @dataclass(frozen=True, eq=False)
+class Scene:
+    """Coarse pixels around a field.  grey: (H, W).  known: where they were taken.  to_mosaic: scene µm → mosaic µm.
+    frame: the tile whose pixels they are, None for the mosaic."""
+
+    grey: FloatArray
+    known: npt.NDArray[np.bool_]
+    to_mosaic: Transform
+    frame: int | None
+
+
+@dataclass(frozen=True, eq=False)
 class Sharpened:
     """transform: (mirrored) field µm → mosaic µm.  frame: see Registration.  error_um: expected, RMS over the field.
     flag: what is wrong with it in words, "" if nothing.  trend_px: how far a smooth trend in the blocks goes, in coarse
     px: distortion.  seam: the step between tiles that explains it better.  unbent: why there is no warp though one was
-    asked for, "" where there is or was not.
+    asked for, "" where there is or was not.  scene: the pixels that it was refined against.
     """
 
     transform: Map
@@ -48,21 +59,11 @@ class Sharpened:
     moved_px: float
     split_half_px: float
     blocks: BlockShifts
+    scene: Scene
     flag: str = ""
     trend_px: float = 0.0
     seam: Seam | None = None
     unbent: str = ""
-
-
-@dataclass(frozen=True, eq=False)
-class Scene:
-    """Coarse pixels around a field.  grey: (H, W).  known: where they were taken.  to_mosaic: scene µm → mosaic µm.
-    frame: the tile whose pixels they are, None for the mosaic."""
-
-    grey: FloatArray
-    known: npt.NDArray[np.bool_]
-    to_mosaic: Transform
-    frame: int | None
 
 
 def sharpen(field: Field, mosaic: Mosaic, start: Transform, max_move_px: float = MAX_MOVE_PX,
@@ -101,7 +102,7 @@ def sharpen(field: Field, mosaic: Mosaic, start: Transform, max_move_px: float =
         seam = largest_seam(blocks, mosaic.deepest(places))
         seam = seam if seam is not None and seam.misfit <= SEAM_MISFIT * pattern.misfit else None
     return Sharpened(transform.then(scene.to_mosaic), scene.frame, float(np.hypot(error_px, SHARED_PX)) * pixel,
-                     found.correlation, found.moved_px, error_px, blocks, _flag(error_px),
+                     found.correlation, found.moved_px, error_px, blocks, scene, _flag(error_px),
                      0.0 if seam else pattern.longest_px, seam, unbent)
 
 

@@ -1,4 +1,4 @@
-"""What the place of a field leaves in its parts: the residual maps of registrar `paper`."""
+"""What the place of a field leaves in its parts: whether it is torn, and the residual maps of registrar `paper`."""
 
 from __future__ import annotations
 
@@ -6,13 +6,26 @@ import numpy as np
 import numpy.typing as npt
 
 from superres.builtin.registrars.fields import Field
+from superres.builtin.registrars.refinement import Scene
 from superres.registration.blocks import BlockShifts
+from superres.registration.correlated import correlated_parts
 from superres.registration.torn import Parts
-from superres.transform import Transform
+from superres.transform import Map, Transform
 
 MAX_ARROW_ERROR_PX = 0.5
 """Blocks less certain than this are not shown: out of focus, with much noise, tissue has 0.2 to 0.5; blank parts of a
 field have from 1 on, and say nothing."""
+
+
+def judged_parts(field: Field, scene: Scene, pixel_um: float, transform: Map, by_features: Parts) -> Parts:
+    """What says most about where the parts of a field lie: its matched features, or the correlation of each part.
+
+    transform: (mirrored) field µm → mosaic µm.  pixel_um: of the mosaic and the scene.  Features see farther,
+    correlation judges parts with few of them; where only one of the two finds the field torn, it is torn.
+    """
+    by_correlation = correlated_parts(field.template, field.pixel_um, scene.grey, pixel_um,
+                                      transform.then(scene.to_mosaic.inverse()), scene.known)
+    return max(by_features, by_correlation, key=lambda parts: (parts.torn, len(parts.off_px)))
 
 
 def map_of_blocks(field: Field, blocks: BlockShifts) -> npt.NDArray[np.float64]:
