@@ -56,9 +56,10 @@ class RingCorrelation:
         return self.limit_at(self.threshold)
 
     def limit_at(self, threshold: float | Reals) -> float | None:
-        """First of three successive rings below a threshold (one for all, or one a ring), in cycles/px; None if there
-        is none up to the highest frequency."""
-        below = self.correlation < threshold
+        """First of three successive rings below a threshold (one for all, or one a ring), in cycles/px; at the end,
+        first of the last rings, though they be fewer.  None if the highest frequency is not below it."""
+        # What ends below a threshold would otherwise be said to stay above it.
+        below = np.append(self.correlation < threshold, np.ones(SUCCESSIVE_RINGS - 1, dtype=bool))
         runs = np.flatnonzero(np.convolve(below, np.ones(SUCCESSIVE_RINGS), "valid") >= SUCCESSIVE_RINGS - 0.5)
         return float(self.frequency[runs[0]]) if len(runs) else None
 

@@ -8,6 +8,7 @@ from skimage import data
 
 from superres.errors import ImageError
 from superres.optics.spectrum import (
+    RingCorrelation,
     fourier_ring_correlation,
     noise_floor,
     radial_spectrum,
@@ -61,6 +62,16 @@ def test_stricter_thresholds_give_coarser_limits_and_the_half_bit_falls_to_its_a
     assert found.half_bit()[-1] == pytest.approx(0.222, abs=0.002) and found.half_bit()[0] > 0.5
     # a ring of radius r has 2πr coefficients, half of them independent; single rings scatter by 6 %
     assert found.coefficients[50:150].mean() == pytest.approx(np.pi * np.arange(51, 151).mean(), rel=0.01)
+
+
+@pytest.mark.parametrize(("last", "limit"), [
+    ((0.9, 0.4, 0.9, 0.9), None), ((0.9, 0.9, 0.9, 0.4), 0.25), ((0.9, 0.9, 0.4, 0.3), 0.2),
+    ((0.4, 0.3, 0.2, 0.9), 0.1)])
+def test_a_correlation_that_ends_below_a_threshold_has_crossed_it(last, limit):
+    """The highest frequency leaves no room for three rings; a single dip before it is still none."""
+    frequency = np.array([0.05, 0.1, 0.15, 0.2, 0.25])
+    found = RingCorrelation(frequency, np.array([1.0, *last]), np.full(5, 100.0), threshold=1 / 7)
+    assert found.limit_at(0.5) == limit
 
 
 def test_white_noise_has_its_variance_at_every_frequency(rng):
