@@ -7,6 +7,7 @@ import platform
 from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
+from pathlib import Path
 from typing import Literal, get_args
 
 from superres._version import __version__
@@ -44,6 +45,15 @@ def diagnose() -> tuple[Finding, ...]:
     )
 
 
+def processor() -> str:
+    """Name of this machine's processor, as its maker writes it where the system tells that."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text(encoding="utf-8").splitlines()
+        return next(line.split(":", 1)[1].strip() for line in lines if line.startswith("model name"))
+    except (OSError, StopIteration):
+        return platform.processor() or platform.machine()
+
+
 def missing_here(plan: Plan) -> tuple[str, ...]:
     """What a run of the plan needs and this machine lacks; the machine that will run it may have it.
 
@@ -65,7 +75,8 @@ def missing_here(plan: Plan) -> tuple[str, ...]:
 def _torch() -> Iterator[Finding]:
     import torch
 
-    yield Finding("ok", "torch", f"{torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} processors")
+    yield Finding("ok", "torch", f"{torch.__version__}, {torch.get_num_threads()} threads, {os.cpu_count()} processors "
+                  f"({processor()})")
     if torch.cuda.is_available():
         names = ", ".join(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))
         yield Finding("ok", "device", f"auto means cuda:0; GPUs: {names}")

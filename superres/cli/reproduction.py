@@ -22,7 +22,8 @@ Figure = Literal["S4", "S6", "S7", "S9"]
 def reproduce(
     where: Annotated[
         list[str] | None,
-        typer.Argument(metavar="[WHERE...]", help="a folder of registered pairs, or scenes; default: builtin:ihc"),
+        typer.Argument(metavar="[WHERE...]", help="a folder of registered pairs, or scenes, for S1, S6, S7 and S9; "
+                                                  "default: a drawn H&E section, builtin:tissue"),
     ] = None,
     table: Annotated[Table | None, typer.Option(help="table of the supplement")] = None,
     figure: Annotated[Figure | None, typer.Option(help="figure of the supplement")] = None,
@@ -36,7 +37,7 @@ def reproduce(
     page: Annotated[Path | None, typer.Option(help="HTML page to write; default: reproduce-ITEM.html")] = None,
 ) -> None:
     """Run our counterpart of one of the paper's tables or figures, and print both side by side."""
-    from superres.measuring.reproduction import Subject, require
+    from superres.measuring.reproduction import DEFAULT_SUBJECT, PAIRED, Subject, require
     from superres.measuring.reproduction import reproduce as run_item
     from superres.measuring.scoring import load_pairs
 
@@ -48,11 +49,13 @@ def reproduce(
     files: list[Path | None] = list(weights or []) or ([run / "weights.safetensors"] if run is not None else [None])
     if not all(part.strip().isdigit() and int(part) > 0 for part in sides.split(",")):
         raise SuperresError(f"--sides is '{sides}'; expected numbers of pixels", hint="such as --sides 160,818,2048")
-    item = cast("Item", table or f"figure-{figure}")
+    item, label = cast("Item", table or f"figure-{figure}"), f"Table {table}" if table else f"Fig. {figure}"
     require(item, len(files), run)
     with in_words(for_pairs), console_events() as events:
         engines = {name: open_engine(path, device) for name, path in zip(weights_names(files), files, strict=True)}
-        pairs = load_pairs(where or ["builtin:ihc"], white_level)
+        pairs = load_pairs(where or DEFAULT_SUBJECT, white_level) if item in PAIRED else None
+        if where and pairs is None:
+            events.note("reproduce", f"{', '.join(where)}: not looked at; {label} is not made of images")
         subject = Subject(engines, pairs, run, tuple(int(part) for part in sides.split(",")))
         made = run_item(item, subject, events)
     name = f"table-{table}" if table else f"figure-{figure}"

@@ -88,7 +88,9 @@ def brought_back(unit: FloatArray, scale: Fraction, shape: tuple[int, ...]) -> F
     return back[:shape[0], :shape[1]]
 
 
-def drift_page(name: str, passes: Sequence[Pass], coarse: Optics | None, fine: Optics | None) -> Page:
+def drift_page(name: str, passes: Sequence[Pass], coarse: Optics | None, fine: Optics | None,
+               truth: Image | None = None) -> Page:
+    """truth: the fine image of the field, shown after the passes, where there is one."""
     with_truth = any(each.to_truth is not None for each in passes)
     head = ["pass", "size (px)", "nm per px", "change (%)", "SSIM to input", *(["SSIM to truth"] if with_truth else []),
             "red", "green", "blue", "reach (cycles/µm)", "power beyond coarse cut-off"]
@@ -117,7 +119,10 @@ def drift_page(name: str, passes: Sequence[Pass], coarse: Optics | None, fine: O
                                 "cut-off was not in the input; power beyond the fine one was not in the training truth "
                                 "either (strong stain reaches up to twice the aperture)."],
                     svg=spectrum_curves(measured, coarse, fine, floor_um2=floor) if measured else ""),
-            Section("The middle of the field", pictures=[_picture(each) for each in passes], side_by_side=True),
+            Section("The middle of the field", pictures=[
+                *(_picture("input" if each.number == 0 else f"after pass {each.number}", each.image, each.number == 0)
+                  for each in passes), *([_picture("fine image", truth)] if truth is not None else [])],
+                side_by_side=True),
         ])
 
 
@@ -139,16 +144,14 @@ def _warnings(passes: Sequence[Pass], coarse: Optics | None, fine: Optics | None
     return found
 
 
-def _picture(each: Pass) -> Picture:
-    image = each.image
+def _picture(label: str, image: Image, pixelated: bool = False) -> Picture:
     side = min(round(CROP_UM / image.pixel_size_um), *image.shape_px)
     top, left = (image.height - side) // 2, (image.width - side) // 2
     pixels = to_uint8(np.clip(image.crop(top, left, side, side).rgb(), 0.0, 1.0))
-    if each.number == 0:
+    if pixelated:
         repeat = max(1, 500 // side)
         pixels = np.repeat(np.repeat(pixels, repeat, axis=0), repeat, axis=1)
-    return Picture("input" if each.number == 0 else f"after pass {each.number}",
-                   f"{side} × {side} px of {1000 * image.pixel_size_um:.1f} nm", pixels)
+    return Picture(label, f"{side} × {side} px of {1000 * image.pixel_size_um:.1f} nm", pixels)
 
 
 def _beyond(result: ResolutionResult, cutoff: float) -> float | None:

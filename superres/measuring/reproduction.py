@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
-
 from superres.api.source import Acquisition
 from superres.builtin.evaluators.difference_map import DifferenceMapEvaluator
 from superres.builtin.evaluators.psnr import PsnrEvaluator
 from superres.builtin.evaluators.ssim import SsimEvaluator
+from superres.diagnosis import processor
 from superres.engine import Engine
 from superres.errors import SourceError
 from superres.events import Events
+from superres.image import Image
 from superres.measuring import paper, virtual_target
 from superres.measuring.drift import drift_page, measure_passes
 from superres.measuring.mtf import measure_target_at, measure_target_image
 from superres.measuring.mtf_pages import target_page, target_table
+from superres.measuring.run_times import run_times_page
 from superres.measuring.scoring import cases_of, caution, cross_tissue, cross_tissue_page, doubts, evaluated_page
 from superres.measuring.training_pages import losses_page, training_page
 from superres.optics import PAPER_COARSE, PAPER_FINE
@@ -30,17 +30,25 @@ from superres.training.history import read_history
 
 Item = Literal["S1", "S2", "S3", "S4", "figure-S4", "figure-S6", "figure-S7", "figure-S9"]
 
+PAIRED: frozenset[Item] = frozenset({"S1", "figure-S6", "figure-S7", "figure-S9"})
+"""What is made of pairs of images; the others are about weights, runs, times and a target of their own."""
+
+DEFAULT_SUBJECT = ("builtin:tissue",)
+"""A section in haematoxylin and eosin, which is drawn: the photographed scene that superres has is of a stain that its
+weights were not trained on."""
+
 OTHER_DATA = ("Ours and the paper's numbers are not comparable as they stand: the paper photographed lung and breast "
               "sections with two real objectives; ours are what the lines below say.")
 
 
 @dataclass(frozen=True, eq=False)
 class Subject:
-    """What is measured.  engines: by name, the first is the one for everything but Fig. S9.  acquisition: pairs.
+    """What is measured.  engines: by name, the first is the one for everything but Fig. S9.  acquisition: pairs, None
+    for an item that is not of PAIRED.
     run: folder of a finished run, for what only a run knows (history.csv), or None.  sides_px: of Table S3's inputs."""
 
     engines: Mapping[str, Engine]
-    acquisition: Acquisition
+    acquisition: Acquisition | None = None
     run: Path | None = None
     sides_px: tuple[int, ...] = (160, 818)
     repeats: int = 3
@@ -52,6 +60,11 @@ class Subject:
     @property
     def name(self) -> str:
         return next(iter(self.engines))
+
+    @property
+    def pairs(self) -> Acquisition:
+        assert self.acquisition is not None, "an item of PAIRED has them"
+        return self.acquisition
 
 
 def require(item: Item, networks: int, run: Path | None) -> None:
@@ -79,13 +92,15 @@ def reproduce(item: Item, subject: Subject, events: Events) -> Page:
 
 def _s1(subject: Subject, events: Events) -> Page:
     made_of = [SsimEvaluator(), PsnrEvaluator()]
-    page, found = evaluated_page("structural similarity", subject.engine, subject.acquisition, made_of, events)
+    page, found = evaluated_page("structural similarity", subject.engine, subject.pairs, made_of, events)
     rows = [["paper", row.tissue, f"{row.images} of {row.side_px}²", f"{row.bicubic:.3f}", f"{row.network:.3f}",
              f"{row.network - row.bicubic:+.3f}"] for row in paper.TABLE_S1]
     for specimen, scores in found.by_specimen.items():
         score = next(score for score in scores if score.name == "ssim")
         beside = score.baseline or 0.0
-        rows.append([subject.name, specimen, str(score.n), f"{beside:.3f}", f"{score.value:.3f}",
+        sizes = {"×".join(map(str, each.coarse.shape_px)) for each in subject.pairs.pairs if each.specimen == specimen}
+        of = f" of {sizes.pop()}" if len(sizes) == 1 else ""
+        rows.append([subject.name, specimen, f"{score.n}{of}", f"{beside:.3f}", f"{score.value:.3f}",
                      f"{score.value - beside:+.3f}"])
     table = Table(["whose", "tissue", "images", "bicubic", "network", "gain"], rows, words=3)
     return _page(subject, page, Section("SSIM, paper and ours", table=table))
@@ -98,31 +113,7 @@ def _s2(subject: Subject, events: Events) -> Page:
 
 
 def _s3(subject: Subject, events: Events) -> Page:
-    by_side = {row.side_px: row for row in paper.TABLE_S3}
-    rows, rng = [], np.random.default_rng(0)
-    for side in subject.sides_px:
-        image = rng.integers(0, 256, (side, side, 3)).astype(np.uint8)
-        once = min(_timed(subject.engine, image, 1, events) for _ in range(subject.repeats))
-        # The second pass has (up/down)² times the pixels: a large input is passed twice a single time.
-        twice = min(_timed(subject.engine, image, 2, events) for _ in range(subject.repeats if side <= 818 else 1))
-        known = by_side.get(side)
-        paper_cells = (known.once, known.twice, known.once_two_gpus, known.twice_two_gpus) if known else ()
-        rows.append([f"{side} × {side}", f"{once:.3f}", f"{twice:.3f}",
-                     *([f"{value:.3f}" for value in paper_cells] or ["–"] * 4)])
-    head = ["input (px)", "ours, once", "ours, twice", "paper, once", "paper, twice", "two GPUs, once", "twice"]
-    beside = f"the paper's GTX 1080 {rows[-1][3]} s" if rows[-1][3] != "–" else "the paper has no such size"
-    return _page(subject, Page("seconds an image", f"{rows[-1][0]} px: {rows[-1][1]} s; {beside}.", []),
-                 Section("Run times", [f"Ours: {subject.engine.describe()}; noise as input, best of {subject.repeats} "
-                                       "(twice through more than 818 px: one run). The paper: one GTX 1080 of 2016, "
-                                       "TensorFlow 0.12, mean of 5 over 100 images. “Twice” is self-feeding."],
-                         table=Table(head, rows)), paired=False)
-
-
-def _timed(engine: Engine, image: np.ndarray, passes: int, events: Events) -> float:
-    events.raise_if_cancelled()
-    start = time.perf_counter()
-    engine(image, passes=passes)
-    return time.perf_counter() - start
+    return _page(subject, run_times_page(subject.engine, subject.sides_px, subject.repeats, events), paired=False)
 
 
 def _s4(subject: Subject, events: Events) -> Page:
@@ -154,7 +145,7 @@ def _figure_s4(subject: Subject, events: Events) -> Page:
 
 
 def _figure_s6(subject: Subject, events: Events) -> Page:
-    case = next(cases_of(subject.engine, subject.acquisition.pairs, subject.acquisition.coarse, events))
+    case = next(cases_of(subject.engine, subject.pairs.pairs, subject.pairs.coarse, events))
     fed, images = case.input.with_pixels(case.input.unit(), white_level=1.0), [case.input]
     for _ in range(3):
         events.raise_if_cancelled()
@@ -162,8 +153,9 @@ def _figure_s6(subject: Subject, events: Events) -> Page:
         images.append(fed)
     weights = subject.engine.weights
     passes = measure_passes(images, subject.engine.geometry.scale, weights.coarse, case.truth)
-    page = drift_page(case.name, passes, weights.coarse, weights.fine)
-    doubted = doubts(subject.engine, replace(subject.acquisition, pairs=subject.acquisition.pairs[:1]))
+    truth = None if case.truth is None else Image(case.truth, case.fine_pixel_size_um, 1.0)
+    page = drift_page(case.name, passes, weights.coarse, weights.fine, truth)
+    doubted = doubts(subject.engine, replace(subject.pairs, pairs=subject.pairs.pairs[:1]))
     what, *others = page.sections
     what = replace(what, warnings=[*doubted, *what.warnings])
     return _page(subject, replace(page, headline=page.headline + caution(doubted), sections=[what, *others]),
@@ -172,20 +164,21 @@ def _figure_s6(subject: Subject, events: Events) -> Page:
 
 def _figure_s7(subject: Subject, events: Events) -> Page:
     made_of = [DifferenceMapEvaluator()]
-    page, _ = evaluated_page("difference maps, 0–100 %", subject.engine, subject.acquisition, made_of, events, "maps")
+    page, _ = evaluated_page("difference maps, 0–100 %", subject.engine, subject.pairs, made_of, events, "maps")
     return _page(subject, page, Section("Beside the paper", [paper.FIGURE_S7]))
 
 
 def _figure_s9(subject: Subject, events: Events) -> Page:
-    found = cross_tissue(subject.engines, subject.acquisition, events)
-    return _page(subject, cross_tissue_page(found, subject.acquisition))
+    found = cross_tissue(subject.engines, subject.pairs, events)
+    return _page(subject, cross_tissue_page(found, subject.pairs))
 
 
 def _page(subject: Subject, page: Page, first: Section | None = None, paired: bool = True) -> Page:
     """The page with our numbers beside the paper's in front, and what differs behind.  paired: made of the pairs."""
     trained = subject.engine.weights.provenance.get("simulated")
-    images = [OTHER_DATA, subject.acquisition.simulated or "Images of your own."] if paired else []
-    differs = [*images, f"Network: {subject.engine.describe()}.", *([f"Its training: {trained}"] if trained else [])]
+    images = [OTHER_DATA, subject.pairs.simulated or "Images of your own."] if paired else []
+    differs = [*images, f"Network: {subject.engine.describe()}.", f"Processor: {processor()}.",
+               *([f"Its training: {trained}"] if trained else [])]
     sections: Sequence[Section] = ([first] if first else []) + list(page.sections)
     return Page(page.title, page.headline, [*sections, Section("What differs in data and hardware", differs)],
                 subtitle="superres reproduce")

@@ -3,6 +3,7 @@
 import re
 from dataclasses import replace
 from fractions import Fraction
+from html import unescape
 from pathlib import Path
 
 import cv2
@@ -13,15 +14,21 @@ import pytest
 from superres.api.plugin import PluginOptions
 from superres.builtin.evaluators.ssim import SsimEvaluator
 from superres.catalog import Catalog, Entry
+from superres.diagnosis import processor
 from superres.errors import SuperresError
+from superres.guard import judge
 from superres.image import Image
 from superres.io.images import read_image, write_image
 from superres.io.weights import read_weights, write_weights
+from superres.measuring.reproduction import DEFAULT_SUBJECT
+from superres.measuring.scoring import load_pairs
 from superres.optics import Optics
 from superres.optics.consistency import ForwardModel
 from superres.optics.usaf.target import TargetSpec, draw_target
+from superres.report.pages import Page
 from superres.resample import bicubic
 from superres.training.history import HistoryRow, write_history
+from superres.weights import shipped_weights
 from tests.optics.edges import gaussian_edge
 
 WEIGHTS = "tests/data/quickstart-weights.safetensors"
@@ -403,13 +410,15 @@ def test_reproduce_prints_the_papers_numbers_beside_ours(superres, stained_file,
         weights += ["--weights", tmp_path / "second" / "weights.safetensors"]
     outcome = superres("reproduce", tmp_path, *item, *weights, "--sides", "64", "--page", tmp_path / "p.html")
     assert outcome.status == 0, outcome.err
-    expected = {"S1": "0.796", "S2": "51,008", "S3": "64 × 64",
+    expected = {"S1": "0.796", "S2": "51,008", "S3": "paper, two GPUs, twice",
                 "S4": "sine MTF, 100×/1.4NA", "S6": "Fig. S6 shows pictures and gives no numbers",
                 "S7": "Fig. S7 shows maps and gives no numbers", "S9": "bicubic"}
     text = check_page(tmp_path / "p.html")
-    assert "What differs in data and hardware" in text
+    assert f"Processor: {processor()}." in unescape(text.split("What differs in data and hardware")[1])
     assert expected[item[1]] in outcome.out + text
+    assert ("not looked at" in outcome.err) == (item[1] in ("S2", "S3", "S4")), "only some are made of the images"
     if item[1] == "S6":
+        assert text.index("after pass 3") < text.index("<b>fine image</b>"), "the paper shows it too"
         assert "Images may not fit the weights: unjudged" in outcome.out.splitlines()[0]
         assert "the stain cannot be judged" in outcome.err and "the stain cannot be judged" in text
     if item[1] == "S7":
@@ -452,6 +461,17 @@ def test_what_a_figure_lacks_is_said_before_anything_is_loaded(superres, tmp_pat
     monkeypatch.setattr(Engine, "load", never)
     outcome = superres("reproduce", tmp_path / "nowhere", "--figure", figure)
     assert outcome.status == 2 and error in outcome.err and hint in outcome.err
+
+
+def test_the_default_subject_is_one_that_the_weights_were_trained_for(superres, monkeypatch):
+    found = load_pairs(DEFAULT_SUBJECT)
+    assert not [finding for pair in found.pairs for finding in judge(pair.coarse, read_weights(shipped_weights()))]
+    assert "imaged 1 scene (drawn, no real section), declared" in found.simulated
+    asked = []
+    monkeypatch.setattr("superres.measuring.scoring.load_pairs", lambda where, white: asked.append(where) or found)
+    monkeypatch.setattr("superres.measuring.reproduction.reproduce", lambda *_: Page("t", "done", []))
+    assert superres("reproduce", "--table", "S1").status == 0 and asked == [DEFAULT_SUBJECT]
+    assert superres("reproduce", "--table", "S2").status == 0 and len(asked) == 1, "S2 is made of no images"
 
 
 def test_table_s2_of_weights_without_their_run(superres, tmp_path):

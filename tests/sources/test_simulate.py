@@ -234,6 +234,16 @@ def test_fingerprint_changes_with_the_files(tmp_path: Path) -> None:
     assert source.fingerprint() != before
 
 
+@pytest.mark.parametrize(("scenes", "words"), [
+    (["builtin:tissue"], "1 scene (drawn, no real section), declared"),
+    (["builtin:tissue:2"], "2 scenes (drawn, no real sections), declared"),
+    (["builtin:tissue:2", "builtin:ihc"], "3 scenes (2 drawn, no real sections), declared"),
+    (["builtin:ihc"], "1 scene, declared")])
+def test_what_was_drawn_is_not_passed_off_as_a_section(scenes, words) -> None:
+    acquired = SimulateSource(scenes=scenes, give="pairs", max_scene_px=128, tissue_px=128).acquire()
+    assert f"a virtual microscope imaged {words} to be sampled" in acquired.simulated
+
+
 def test_defaults_are_the_condition_standard() -> None:
     """What `../shared/data/README.md` calls condition `standard`."""
     o = SimulateSource().options

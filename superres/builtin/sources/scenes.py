@@ -65,6 +65,11 @@ class Scene:
     def is_builtin(self) -> bool:
         return self.origin.startswith(BUILTIN)
 
+    @property
+    def is_drawn(self) -> bool:
+        """Whether a program drew it: the one other builtin scene is a photograph."""
+        return self.is_builtin and self.origin != "builtin:ihc"
+
 
 def check_builtin(pattern: str) -> None:
     """Raises ValueError, with a suggestion, for a builtin scene that does not exist."""

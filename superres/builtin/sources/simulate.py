@@ -185,7 +185,7 @@ class SimulateSource(Source):
         return Acquisition(
             scans=tuple(scans), pairs=tuple(pairs), coarse=microscope.coarse.optics, fine=microscope.fine.optics,
             coarse_pixel_size_um=self.options.coarse_pixel_size_um, fine_pixel_size_um=self.options.fine_pixel_size_um,
-            simulated=self._sentence(len(scenes)), provenance={**origins, **self._conditions()},
+            simulated=self._sentence(scenes), provenance={**origins, **self._conditions()},
             truth=GroundTruth(tiles, fields) if scans else None)
 
     def known_specimens(self) -> tuple[str, ...]:
@@ -206,10 +206,14 @@ class SimulateSource(Source):
         return SceneRules(o.scenes, o.exclude, o.specimens, o.specimen_csv, o.bin2, o.max_scene_px, o.tissue_px, o.seed,
                           o.monochrome, o.scene_pixel_size_um)
 
-    def _sentence(self, count: int) -> str:
+    def _sentence(self, found: Sequence[Scene]) -> str:
         o, microscope = self.options, _microscope(self.options)
         coarse, fine = microscope.coarse.optics, microscope.fine.optics
-        scenes = "1 scene" if count == 1 else f"{count} scenes"
+        scenes = "1 scene" if len(found) == 1 else f"{len(found)} scenes"
+        drawn = sum(scene.is_drawn for scene in found)
+        if drawn:
+            scenes += " (drawn, no real section)" if drawn == len(found) == 1 else (
+                " (drawn, no real sections)" if drawn == len(found) else f" ({drawn} drawn, no real sections)")
         return (f"Simulated, not photographed: a virtual microscope imaged {scenes}, declared to be sampled at "
                 f"{o.scene_pixel_size_um:g} µm/px, through {coarse.label} at {o.coarse_pixel_size_um:g} µm/px and "
                 f"{fine.label} at {o.fine_pixel_size_um:g} µm/px (condenser {o.condenser_na:g}NA, "
