@@ -34,6 +34,9 @@ from superres.stages.evaluate import Evaluation, evaluate
 
 MAPS = ": maps and curves"
 
+DOUBTED_NAMES = 6
+"""So many images that do not fit are named after the first; of the others the number is told."""
+
 CHAIN_PX = 128
 """Side of the piece on which two networks are chained: its second output has (6.25 × 128)² pixels."""
 
@@ -109,7 +112,13 @@ def doubts(engine: Engine, acquisition: Acquisition, subjects: Sequence[Subject]
             found.setdefault(finding.subject, []).append((pair.name, finding.text))
     count = len(acquisition.pairs)
     return [f"{subject[0].upper()}{subject[1:]}: {len(some)} of {count} {'image' if count == 1 else 'images'} may not "
-            f"fit these weights. {some[0][0]}: {some[0][1]}." for subject, some in found.items() if subject in subjects]
+            f"fit these weights. {some[0][0]}: {some[0][1]}." + _others([name for name, _ in some[1:]])
+            for subject, some in found.items() if subject in subjects]
+
+
+def _others(names: Sequence[str]) -> str:
+    rest = len(names) - DOUBTED_NAMES
+    return f" Likewise: {', '.join(names[:DOUBTED_NAMES])}{f' and {rest} more' if rest > 0 else ''}." if names else ""
 
 
 def super_resolved(engine: Engine, unit: FloatArray) -> FloatArray:

@@ -13,6 +13,9 @@ from superres.report.figures import loss_curves
 from superres.report.pages import Page, Section, Table
 from superres.training.history import HistoryRow
 
+SHOWN_LINES = 9
+"""Of history.csv, in the table beside the curves."""
+
 
 def training_page(name: str, weights: Weights, history: Sequence[HistoryRow] = ()) -> Page:
     """Patches, epochs, steps and time, the paper's and ours.
@@ -47,7 +50,21 @@ def losses_page(history: Sequence[HistoryRow]) -> Page:
     view = TrainingView(tuple((row.epoch, row.training_loss) for row in history),
                         tuple((row.epoch, row.validation_loss) for row in history if np.isfinite(row.validation_loss)))
     return Page("losses", f"{history[-1].epoch:.3g} epochs; the paper's lung network: {TABLE_S2[0].epochs}.",
-                [Section("Training and validation loss", svg=loss_curves(view))])
+                [Section("Training and validation loss", svg=loss_curves(view)),
+                 Section("Numbers", ["Training loss: mean over the steps since the line before in history.csv."],
+                         table=Table(["step", "epoch", "training loss", "validation loss"], [
+                             [f"{row.step:,}", f"{row.epoch:.3g}", _loss(row.training_loss), _loss(row.validation_loss)]
+                             for row in _spread(history)], words=0))])
+
+
+def _spread(history: Sequence[HistoryRow]) -> list[HistoryRow]:
+    """At most so many lines as a reader takes in, evenly spread, the first and the last among them."""
+    chosen = np.linspace(0, len(history) - 1, min(len(history), SHOWN_LINES)).round().astype(int)
+    return [history[number] for number in chosen]
+
+
+def _loss(value: float) -> str:
+    return f"{value:.3g}" if np.isfinite(value) else "–"
 
 
 def _counted(number: int | None) -> str:

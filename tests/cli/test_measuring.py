@@ -448,6 +448,8 @@ def test_reproduce_figure_s4_draws_the_course_of_a_run(superres, stained_file, n
     outcome = superres("reproduce", tmp_path, "--figure", "S4", "--run", network.parent, "--page", tmp_path / "p.html")
     assert outcome.status == 0 and "3 epochs; the paper's lung network: 630" in outcome.out, outcome.err
     assert "validation" in check_page(tmp_path / "p.html")
+    lines = [line.split() for line in outcome.out.splitlines()]
+    assert ["20", "2", "0.05", "0.1"] in lines, "the figure in numbers"
 
 
 @pytest.mark.parametrize(("figure", "error", "hint"), [

@@ -1,6 +1,6 @@
 """Scores of weights whose outcome is known: the bicubic network against bicubic up-sampling."""
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
@@ -14,7 +14,7 @@ from superres.image import Image
 from superres.io.images import write_image
 from superres.io.weights import Weights
 from superres.measuring import paper
-from superres.measuring.scoring import cross_tissue, cross_tissue_page, load_pairs, score_weights
+from superres.measuring.scoring import cross_tissue, cross_tissue_page, doubts, load_pairs, score_weights
 
 
 @pytest.fixture(scope="module")
@@ -87,6 +87,16 @@ def test_places_that_hold_no_pairs(tmp_path):
         load_pairs([str(tmp_path), "builtin:ihc"])
     with pytest.raises(SourceError, match="neither a folder"):
         load_pairs(["surely/not.png"])
+
+
+def test_every_image_that_does_not_fit_is_named_or_counted(bicubic_engine, pairs):
+    """Two gratings that are no tissue, and eight."""
+    many = replace(pairs, pairs=tuple(replace(pair, name=f"{pair.name}-{number}") for number in range(4)
+                                      for pair in pairs.pairs))
+    two, eight = (doubts(bicubic_engine, each)[0] for each in (pairs, many))
+    assert "2 of 2 images may not fit these weights." in two and two.endswith(f"Likewise: {pairs.pairs[1].name}.")
+    names = [pair.name for pair in many.pairs]
+    assert eight.endswith(f"Likewise: {', '.join(names[1:7])} and 1 more.")
 
 
 def test_the_papers_numbers_are_those_that_the_project_answers_to():
