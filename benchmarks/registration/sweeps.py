@@ -50,14 +50,18 @@ def cases(plain: View, condition: Condition, count: int, seed: int) -> Iterator[
 def measured(data: Path, conditions: Sequence[Condition], count: int) -> list[dict[str, Any]]:
     """count fields of each tissue in each condition."""
     place, tallies = registrar("icgn"), [Tally() for _ in conditions]
+    sections: list[dict[str, float | None]] = [{} for _ in conditions]
     for number, name in enumerate(TISSUES):
         plain = tissue(data, name, CLEAN)
-        for condition, tally in zip(conditions, tallies, strict=True):
+        for condition, tally, section in zip(conditions, tallies, sections, strict=True):
+            before = len(tally.errors_px)
             for case in cases(plain, condition, count, number):
                 place(case, tally)
+            of_section = tally.errors_px[before:]
+            section[name] = round(float(np.median(of_section)), 4) if of_section else None
     keys = ("fields", "refused", "median_px", "p95_px", "max_px")
-    return [{"value": float(condition.name)} | {key: tally.facts()[key] for key in keys}
-            for condition, tally in zip(conditions, tallies, strict=True)]
+    return [{"value": float(condition.name)} | {key: tally.facts()[key] for key in keys} | {"section medians_px": section}
+            for condition, tally, section in zip(conditions, tallies, sections, strict=True)]
 
 
 def main() -> None:
