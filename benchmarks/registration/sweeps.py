@@ -60,7 +60,7 @@ def measured(data: Path, conditions: Sequence[Condition], count: int) -> list[di
             of_section = tally.errors_px[before:]
             section[name] = round(float(np.median(of_section)), 4) if of_section else None
     keys = ("fields", "refused", "median_px", "p95_px", "max_px")
-    return [{"value": float(condition.name)} | {key: tally.facts()[key] for key in keys} | {"section medians_px": section}
+    return [{"value": float(condition.name), **{key: tally.facts()[key] for key in keys}, "section medians_px": section}
             for condition, tally, section in zip(conditions, tallies, sections, strict=True)]
 
 
