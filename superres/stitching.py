@@ -130,11 +130,17 @@ def _is_ours(path: Path) -> bool:
 
 
 def _rows(scan: Scan, mosaic: Mosaic) -> Iterator[tuple[object, ...]]:
-    for tile in mosaic.tiles:
+    """A line for every tile of the scan: those that could not be read have no place."""
+    pixel = mosaic.pixel_size_um
+    placed = {tile.name: tile for tile in mosaic.tiles}
+    for name in (tile.name for tile in scan.tiles):
+        tile = placed.get(name)
+        if tile is None:
+            yield (name, scan.slide, *[""] * 4, "no", *[""] * 4)
+            continue
         y_um, x_um = (float(value) for value in tile.to_mosaic.matrix[:2, 2])
-        pixel = mosaic.pixel_size_um
         residual = "" if tile.residual_um is None else f"{tile.residual_um:.5f}"
-        yield (tile.name, scan.slide, f"{y_um:.5f}", f"{x_um:.5f}", f"{y_um / pixel:.4f}", f"{x_um / pixel:.4f}",
+        yield (name, scan.slide, f"{y_um:.5f}", f"{x_um:.5f}", f"{y_um / pixel:.4f}", f"{x_um / pixel:.4f}",
                "yes" if tile.linked else "no", tile.part, residual, f"{tile.gain:.6f}", f"{tile.offset:.6f}")
 
 

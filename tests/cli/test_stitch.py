@@ -71,6 +71,36 @@ def test_its_table_is_read_as_positions(tiles: tuple[Path, np.ndarray], tmp_path
     assert layout_rmse_px(read / COARSE_UM, true) <= 0.05
 
 
+@pytest.mark.parametrize("options", [("source.options.slide_from=one",), (
+                                     r"source.options.slide_from=(?P<slide>.)\d/", "source.options.coarse=*/*")])
+def test_its_table_is_read_back_where_folders_hold_the_same_names(tiles: tuple[Path, np.ndarray], tmp_path: Path,
+                                                                  options: tuple[str, ...]) -> None:
+    """Two rows of a slide, each in a folder with tiles 0 to 2: of one slide, and of that which their folders begin
+    with."""
+    for row in range(2):
+        (tmp_path / f"scan/r{row}").mkdir(parents=True)
+        for column in range(3):
+            shutil.copy(tiles[0] / f"r{row}c{column}.tif", tmp_path / f"scan/r{row}/{column}.tif")
+    given = [word for option in options for word in ("--set", option)]
+    found = []
+    for again in ([], ["--positions", tmp_path / "out0/positions.csv"]):
+        status, said = stitch(tmp_path / "scan", "--out", tmp_path / f"out{len(found)}", "--no-mosaic", *given, *again)
+        assert status == 0, said
+        found.append(places(tmp_path / f"out{len(found)}/positions.csv")[1])
+    assert np.abs(found[1] - found[0]).max() < 0.01
+
+
+def test_its_table_is_read_back_where_a_tile_is_damaged(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    scan = shutil.copytree(tiles[0], tmp_path / "scan")
+    with open(scan / "r0c1.tif", "r+b") as stream:
+        stream.truncate(3000)
+    for out, again in (("out", []), ("again", ["--positions", tmp_path / "out/positions.csv"])):
+        status, said = stitch(scan, "--out", tmp_path / out, "--no-mosaic", *again)
+        assert status == 0 and "cannot be read (r0c1)" in said, said
+        line = (tmp_path / out / "positions.csv").read_text().splitlines()[2]
+        assert line == "r0c1,scan,,,,,no,,,,"
+
+
 @pytest.mark.parametrize("layout", ["coarse/s1", "coarse", "s1"])
 def test_tiles_lie_where_people_put_them(tiles: tuple[Path, np.ndarray], tmp_path: Path, layout: str) -> None:
     """As for register, all in coarse/, or a folder a slide."""

@@ -213,7 +213,7 @@ class AcquisitionSource(Source):
             table = options.folder / POSITIONS
         if table is not None:
             return places_from_table(read_table(table), tiles, options.folder, pixel_size_um,
-                                     options.stage_axes)
+                                     options.stage_axes, self._slide)
         if options.positions == "grid":
             return places_from_names(options.grid_pattern, tiles, options.folder)
         if options.positions == "none":

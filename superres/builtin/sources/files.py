@@ -7,7 +7,7 @@ import hashlib
 import os
 import re
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -76,8 +76,11 @@ def unique_names(paths: Sequence[Path], folder: Path) -> tuple[str, ...]:
     """A name for every file: its stem, or where two files share one, its relative path joined by hyphens."""
     stems = [file_stem(path.name) for path in paths]
     count = Counter(stems)
-    return tuple(stem if count[stem] == 1 else file_stem(relative(path, folder)).lstrip("./").replace("/", "-")
-                 for path, stem in zip(paths, stems, strict=True))
+    return tuple(stem if count[stem] == 1 else _hyphened(path, folder) for path, stem in zip(paths, stems, strict=True))
+
+
+def _hyphened(path: Path, folder: Path) -> str:
+    return file_stem(relative(path, folder)).lstrip("./").replace("/", "-")
 
 
 def named_group(pattern: str, groups: tuple[str, ...]) -> re.Pattern[str]:
@@ -101,8 +104,10 @@ def searched(pattern: str, path: str, option: str) -> re.Match[str]:
     return match
 
 
-def rows_by_file(table: Table, paths: Sequence[Path], folder: Path) -> Mapping[Path, Row]:
-    """The row of each file that the table names: by its path, or its last parts, with or without suffix.
+def rows_by_file(table: Table, paths: Sequence[Path], folder: Path,
+                 slide_of: Callable[[Path], str] = lambda path: path.parent.name) -> Mapping[Path, Row]:
+    """The row of each file that the table names: by its path, or its last parts, with or without suffix, or by the name
+    that `unique_names` gives it among those of its slide.
 
     Rows that name no file here are left out (a table may cover more).  Raises SourceError for a row that fits several
     files and a file that two rows name.
@@ -115,6 +120,10 @@ def rows_by_file(table: Table, paths: Sequence[Path], folder: Path) -> Mapping[P
             tail = "/".join(parts[start:])
             for name in {tail, file_stem(tail)}:
                 by_tail.setdefault(name, []).append(path)
+    for path in paths:
+        hyphened = _hyphened(path, folder)
+        if path not in by_tail.get(hyphened, ()):
+            by_tail.setdefault(hyphened, []).append(path)
     rows: dict[Path, Row] = {}
     for row in table.rows:
         name = row.cells[column].replace("\\", "/").removeprefix("./")
@@ -124,7 +133,7 @@ def rows_by_file(table: Table, paths: Sequence[Path], folder: Path) -> Mapping[P
             tails = ["/".join(parts[start:]) for start in range(1, len(parts))]
         candidates = next((by_tail[tail] for tail in tails if tail in by_tail), [])
         if len(candidates) > 1 and row.cells.get("slide"):
-            candidates = [path for path in candidates if row.cells["slide"] in path.parts]
+            candidates = [path for path in candidates if row.cells["slide"] in (*path.parts, slide_of(path))]
         if len(candidates) > 1:
             first, second = (relative(path, folder) for path in candidates[:2])
             raise SourceError(f"'{table.path.name}', line {row.line}: '{name}' may be {first} or {second}",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,8 +38,8 @@ def along_image_axes(position_um: tuple[float, float], stage_axes: str) -> tuple
     return down, right
 
 
-def places_from_table(table: Table, tiles: Sequence[Path], folder: Path, pixel_size_um: float,
-                      stage_axes: str) -> Places:
+def places_from_table(table: Table, tiles: Sequence[Path], folder: Path, pixel_size_um: float, stage_axes: str,
+                      slide_of: Callable[[Path], str]) -> Places:
     """Positions with a unit of length or in pixels, and grid indices, of every tile.
 
     Columns may be called y_um, "Y (mm)", stage_x_nm, x_px and so on.  Columns y and x without a unit are not used,
@@ -56,7 +56,7 @@ def places_from_table(table: Table, tiles: Sequence[Path], folder: Path, pixel_s
         unused = f"; its columns {', '.join(without_unit)} state no unit and are not used"
         _log.warning("%s: columns %s state no unit and are not used, only %s; call them y_um, x_um or y_px, x_px",
                      table.path, ", ".join(without_unit), " and ".join(grid_columns))
-    rows = rows_by_file(table, tiles, folder)
+    rows = rows_by_file(table, tiles, folder, slide_of)
     without = [path for path in tiles if path not in rows]
     if without:
         raise SourceError(f"'{table.path.name}' has no line for {relative(without[0], folder)} ({len(without)} of "
