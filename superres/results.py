@@ -68,6 +68,9 @@ class RunResult:
             pixel = table["coarse_pixel_size_um"]
             lines[0] += (f"; residual, by the registrar's own estimate: median {median(residuals):.4f} µm "
                          f"({median(residuals) / pixel:.3f} coarse px), largest {max(residuals):.4f} µm")
+        warned = sum("warning" in row["details"] for row in kept)
+        if warned:
+            lines[0] += f"; {warned} with a warning"
         rejected = [row for row in table["pairs"] if not row["kept"]]
         lines += [f"rejected {row['name']} ({row['reason']}): {row['message']}" for row in rejected]
         hints = {row["reason"]: row["hint"] for row in reversed(rejected) if row["hint"]}

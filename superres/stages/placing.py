@@ -17,6 +17,11 @@ from superres.stages.quality import outline_um, residuals_um
 from superres.stages.records import PairRecord
 from superres.transform import Points, Transform, Warp, rms_distance_um
 
+SEEN_STEP = 0.02
+"""A step between two exposures that is said: twice the noise of a pixel at which scores are compared."""
+GRID = 9
+"""Points a side by which it is told which tiles make up an input."""
+
 
 @dataclass(frozen=True, eq=False)
 class Placing:
@@ -64,6 +69,10 @@ class Placing:
                 outline_um=outline_um(fine, registration.transform),
                 details=dict(registration.details),
             )
+        details = dict(registration.details)
+        step = "" if window.tile is not None else _step_between_exposures(self.mosaic, window, pair.coarse)
+        if step:
+            details["warning"] = "; ".join([*([str(details["warning"])] if "warning" in details else []), step])
         record = PairRecord(
             fine_field.name,
             self.scan.slide,
@@ -79,7 +88,7 @@ class Placing:
             camera_white_level=fine.white_level,
             outline_um=outline_um(fine, registration.transform),
             residuals_um=residuals_um(fine, registration),
-            details=dict(registration.details),
+            details=details,
             true_error_px=self._true_error_px(fine_field, registration, window, fine),
         )
         return pair, record
@@ -106,6 +115,22 @@ class Placing:
         # Both maps end in fine µm; the pull-back compares them where the field lies in the coarse frame.
         over_field = estimated.inverse().then(true)
         return rms_distance_um(Transform.identity(), over_field, height_um, width_um) / mosaic.pixel_size_um
+
+
+def _step_between_exposures(mosaic: Mosaic, window: Window, coarse: Image) -> str:
+    """A warning where tiles of different brightness meet in a pair that was cut from the mosaic, else ""."""
+    y, x = (start + (np.arange(GRID) + 0.5) / GRID * length
+            for start, length in ((window.top, window.height), (window.left, window.width)))
+    points_um = np.stack(np.meshgrid(y, x, indexing="ij"), axis=-1).reshape(-1, 2) * mosaic.pixel_size_um
+    tiles = [mosaic.tiles[index] for index in np.unique(mosaic.deepest(points_um))]
+    level = float(coarse.grey().mean())
+    seen = sorted(((level - tile.offset) / tile.gain, tile.name) for tile in tiles)
+    (dark, darkest), (bright, brightest) = seen[0], seen[-1]
+    step = (bright - dark) / max(level, 1e-6)
+    if step <= SEEN_STEP:
+        return ""
+    return (f"its coarse image lies across tile '{brightest}' and the {100 * step:.0f} % darker '{darkest}': the step "
+            "stays in the training input; leave the field out, or scan with one exposure")
 
 
 def _distance_to_centre_um(tile: PlacedTile, point_um: Points, mosaic: Mosaic) -> float:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable
 from dataclasses import replace
 from fractions import Fraction
@@ -12,12 +13,14 @@ import cv2
 import numpy as np
 import pytest
 
-from superres.api import Mosaic, Registration, Tile
+from superres.api import FineField, Mosaic, Registration, Scan, Tile
 from superres.api.registrar import mosaic_of
+from superres.builtin.registrars.identity import IdentityRegistrar
 from superres.image import Image
 from superres.registration.blend import overview
 from superres.registration.layout import Layout, stitch
 from superres.stages.cutting import cut_pair
+from superres.stages.placing import Placing
 from superres.transform import Transform
 from tests.registration.specimens import COARSE_UM, Slide, speckle
 
@@ -154,6 +157,35 @@ def test_training_inputs_stay_as_the_camera_saw_them(even: list[Tile]) -> None:
         assert (pairs[0][1].tile is None) == across
         assert np.array_equal(pairs[0][0].coarse.pixels, pairs[1][0].coarse.pixels)
     assert not np.array_equal(mosaic.read(85, 85, 40, 40).pixels, plain.read(85, 85, 40, 40).pixels)
+
+
+class Told(IdentityRegistrar):
+    """Puts every field where it is told to lie, in coarse pixels down and right."""
+
+    def __init__(self, corner_px: float, details: dict[str, float | str]) -> None:
+        super().__init__()
+        self.found = Registration(Transform.shift(-corner_px * COARSE_UM, -corner_px * COARSE_UM), 0.0, 1.0, details)
+
+    def register(self, fine: Image, coarse: Mosaic | Image, guess: Transform | None = None) -> Registration:
+        return self.found
+
+
+def test_a_step_between_exposures_in_a_training_input_is_said(even: list[Tile]) -> None:
+    """Four tiles meet in the field, the darkest and the brightest with planted gains of .93 and 1.04."""
+    fine = Image(np.random.default_rng(1).integers(120, 135, (150, 150), dtype=np.uint8), COARSE_UM / 2.5, name="f")
+    field = FineField(fine, "s")
+    scan = Scan("s", tuple(uneven(even)), (field,))
+    for tiles, corner_px, expected in ((uneven(even), 85.0, 11), (uneven(even), 20.0, None), (even, 85.0, None)):
+        mosaic = mosaic_of(tiles, lay(tiles))
+        for details in ({}, {"warning": "its refinement was refused"}):
+            placing = Placing(scan, mosaic, Told(corner_px, details), Fraction(5, 2), 0.5, None)
+            _, record = placing.place(field)
+            assert record.kept
+            said = str(record.details.get("warning", ""))
+            assert said.startswith(str(details.get("warning", "")))
+            step = re.search(r"across tile 'r1c1' and the (\d+) % darker 'r0c0'", said)
+            assert (None if step is None else int(step[1])) == (expected if expected is None else
+                                                                pytest.approx(expected, abs=1.1))
 
 
 def test_real_micrographs_with_automatic_brightness(shared_data: Path) -> None:
