@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+from collections import Counter
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -71,6 +72,8 @@ class RunResult:
         warned = sum("warning" in row["details"] for row in kept)
         if warned:
             lines[0] += f"; {warned} with a warning"
+        unjudged = Counter(row["details"]["unjudged"] for row in kept if "unjudged" in row["details"])
+        lines += [f"{count} of the kept fields could not be judged for {what}" for what, count in unjudged.items()]
         rejected = [row for row in table["pairs"] if not row["kept"]]
         lines += [f"rejected {row['name']} ({row['reason']}): {row['message']}" for row in rejected]
         hints = {row["reason"]: row["hint"] for row in reversed(rejected) if row["hint"]}

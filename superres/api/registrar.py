@@ -135,7 +135,8 @@ class Registration:
     transform: coarse µm (frame of the mosaic or image given) → fine µm, a Warp for optics with distortion.
     residual_um: the registrar's own estimate of its RMS error over the field, in µm.  confidence: 0 (a guess) … 1 (the
     strongest evidence); it orders places by their evidence and is no probability.  details: numbers that explain it
-    (correlation, peak ratio, inliers), for registration.json and the report; one called "warning" is said aloud.
+    (correlation, peak ratio, inliers), for registration.json and the report; one called "warning" is said aloud, one
+    called "unjudged" names what could not be seen, which page and command count.
     frame: number of the tile in whose own pixels the place was measured, from which the training pair is then cut: its
     place in the mosaic cancels.  None: measured in the mosaic.
     residual_map_um: (n, 4) what the place leaves, block by block, or None: (y, x) of a block's centre in fine µm, and

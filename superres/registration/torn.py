@@ -21,6 +21,8 @@ MIN_TOGETHER, MIN_TOGETHER_SHARE = 5, 0.6
 their median."""
 BESIDE_PX = 0.5
 MIN_JUDGED, MIN_BESIDE = 4, 2
+TEARS = "tears (too little structure)"
+"""What is said to be unjudged of a field with fewer than MIN_JUDGED parts."""
 MAX_BESIDE_SHARE = 0.15
 """True fields under the clean microscope have none, and none farther than 0.21 px; a tear of 1.2 px through the middle
 leaves 0.19, one of 2.4 px 0.9."""
@@ -46,9 +48,12 @@ class Parts:
         return int((np.hypot(*self.off_px.T) - 3 * self.errors_px > BESIDE_PX).sum())
 
     @property
+    def judged(self) -> bool:
+        return len(self.off_px) >= MIN_JUDGED
+
+    @property
     def torn(self) -> bool:
-        judged, beside = len(self.off_px), self.beside
-        return judged >= MIN_JUDGED and beside >= MIN_BESIDE and beside > MAX_BESIDE_SHARE * judged
+        return self.judged and self.beside >= MIN_BESIDE and self.beside > MAX_BESIDE_SHARE * len(self.off_px)
 
     @property
     def farthest_px(self) -> float:

@@ -61,6 +61,7 @@ class PairRow:
     residual_um, confidence: None where none was found.  reason: a short word for why it was rejected, "" if kept;
     message: the same as a sentence; hint: what to do about it.  true_error_px: distance from the simulated truth in
     coarse pixels (RMS over the field), None for real acquisitions.  warning: of a kept one, "" if nothing is wrong.
+    unjudged: what could not be seen of a kept one, "" if everything was.
     """
 
     name: str
@@ -73,6 +74,7 @@ class PairRow:
     true_error_px: float | None = None
     hint: str = ""
     warning: str = ""
+    unjudged: str = ""
 
 
 @dataclass(frozen=True)

@@ -23,6 +23,8 @@ def registration_facts(view: RegistrationView, coarse_pixel_size_um: float) -> d
     true_px = [pair.true_error_px for pair in kept if pair.true_error_px is not None]
     return {
         "kept": kept,
+        "unjudged": {what: [pair.name for pair in kept if pair.unjudged == what]
+                     for what in sorted({pair.unjudged for pair in kept} - {""})},
         "warned": [pair for pair in kept if pair.warning],
         "rejected": [pair for pair in view.pairs if not pair.kept],
         "residual_um": _spread(residuals),

@@ -87,7 +87,8 @@ def registration_view(registered: Registered, folder: Path, registrar: str, min_
     rows = tuple(PairRow(record.name, record.specimen, record.kept, record.residual_um, record.confidence,
                          record.reason, "" if record.kept else record.message, record.true_error_px,
                          "" if record.kept else record.hint,
-                         str(record.details.get("warning", "")) if record.kept else "")
+                         *(str(record.details.get(name, "")) if record.kept else ""
+                           for name in ("warning", "unjudged")))
                  for record in registered.records)
     return RegistrationView(registrar, min_confidence, rows, tuple(slides), _checkerboards(registered))
 

@@ -52,6 +52,14 @@ def test_a_small_tear_is_kept(straight: tuple[Image, Image, Transform], by_px: i
         assert ("in a smooth pattern" in str(details.get("warning", ""))) == warned
 
 
+def test_a_field_too_small_to_see_a_tear_in_says_so(straight: tuple[Image, Image, Transform]) -> None:
+    """56 coarse pixels a side have features for a place, not for four of sixteen parts; the whole field has."""
+    fine, coarse, _ = straight
+    small = PaperRegistrar().register(fine.crop(60, 60, 140, 140), coarse).details
+    assert float(small["parts judged"]) < 4 and small["unjudged"] == "tears (too little structure)"
+    assert "unjudged" not in PaperRegistrar().register(fine, coarse).details
+
+
 def test_a_stretched_field_is_refused_and_the_warp_takes_it(straight: tuple[Image, Image, Transform]) -> None:
     """2 % longer along one axis and 2 % shorter along the other."""
     import cv2

@@ -24,7 +24,7 @@ from superres.registration.diagnose import Limits, fit_features, refuse, refuse_
 from superres.registration.features import detect, smooth
 from superres.registration.find import Found, reduction_for
 from superres.registration.similarity import expected_error_um
-from superres.registration.torn import NO_PARTS, Parts, parts_of
+from superres.registration.torn import NO_PARTS, TEARS, Parts, parts_of
 from superres.transform import Map, Transform, Warp
 
 CONTEXT_SIZE_PX = 2000
@@ -246,6 +246,8 @@ class PaperRegistrar(Registrar):
         if scene is not None:
             parts = judged_parts(field, scene, mosaic.pixel_size_um, transform, by_features)
         details |= {"parts judged": float(len(parts.off_px)), "parts beside their place": float(parts.beside)}
+        if not parts.judged:
+            details["unjudged"] = TEARS
         if parts.torn and not _stepped(sharpened):
             raise refuse_torn(field.name, parts, self.options.warp != "none")
 
@@ -286,7 +288,8 @@ def _refined(sharpened: Sharpened, mosaic: Mosaic) -> dict[str, float | str]:
         elif sharpened.unbent:
             warnings.append(beside)
         else:
-            warnings.append(f'{beside}, as a lens with distortion leaves it; set register.options.warp = "smooth"')
+            warnings.append(f'{beside}: if most fields say so, the optics distort (set register.options.warp = '
+                            '"smooth"); if few do, they are torn there (leave them out)')
     elif sharpened.seam is not None and _stepped(sharpened):
         seam = sharpened.seam
         warnings.append(
