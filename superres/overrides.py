@@ -8,6 +8,15 @@ from typing import Any
 
 from superres.errors import Problem
 
+_VALUE = r"""["']?([^\s"',;:()]+(?:,[^\s"',;:()]+)?)["']?"""
+SET_KEY = re.compile(rf"(?<!-)\bset ((?:source|register)\.[\w.]*\w)(?: = {_VALUE})?")
+"""What a hint says to set in a pipeline file: the key, and its value where it names one."""
+
+
+def as_option(found: re.Match[str]) -> str:
+    """A match of SET_KEY as a command takes it."""
+    return f"--set {found[1]}={found[2] or '...'}"
+
 
 def override_key(text: str) -> str:
     """The key of `key.path=value`."""

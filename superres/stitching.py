@@ -24,9 +24,10 @@ from superres.io.images import write_image_bands
 from superres.io.table import write_table
 from superres.report.builder import build_registration_page
 from superres.report.data import RegistrationPage
+from superres.report.limits import count
 from superres.stages.assembling import assemble
 from superres.stages.quality import registration_view, write_overview
-from superres.stages.records import Registered, mosaic_facts, registration_json
+from superres.stages.records import Registered, mosaic_facts
 from superres.stages.store import StageFolder, safe_name
 
 POSITIONS_FILE, FACTS_FILE, PAGE_FILE, MOSAICS = "positions.csv", "stitching.json", "stitching.html", "mosaics"
@@ -48,9 +49,10 @@ class Stitched:
     def summary(self) -> str:
         lines = []
         for slide, notes in self.notes.items():
-            lines.append(f"{slide}: {notes['tiles']:.0f} tiles; " + "; ".join(
-                f"{name} {notes[name]}" for name in ("edge residual (px, RMS)", "placed by nominal position only")
-                if name in notes))
+            lines.append("; ".join([f"{slide}: {count(int(notes['tiles']), 'tile')}", *(
+                f"{name}: {notes[name]}" for name in ("edge residual (px, RMS)", "placed by nominal position only",
+                                                      "parts placed by nominal position")
+                if notes.get(name, "none") != "none")]))
         lines += [f"{slide} was not stitched ({error.reason}): {error.message}" for slide, error in self.failed.items()]
         lines += [f"mosaic: {path}" for path in self.mosaics.values()]
         return "\n".join([*lines, f"positions: {self.folder / POSITIONS_FILE}", f"page: {self.folder / PAGE_FILE}"])
@@ -72,6 +74,7 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
     stitched: dict[str, Mosaic] = {}
     failed: dict[str, RegistrationError] = {}
     facts: dict[str, dict[str, Any]] = {}
+    overviews: dict[str, dict[str, Any]] = {}
     images: dict[str, Path] = {}
     rows: list[tuple[object, ...]] = []
     with TemporaryDirectory() as pictures, threadpool_limits(1, user_api="blas"):
@@ -87,8 +90,8 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
             if "warning" in mosaic.notes:
                 events.note("stitch", f"slide '{scan.slide}': {mosaic.notes['warning']}")
             stitched[scan.slide] = mosaic
-            facts[scan.slide] = mosaic_facts(mosaic) | {
-                "overview": write_overview(StageFolder(Path(pictures)), scan.slide, mosaic)}
+            facts[scan.slide] = mosaic_facts(mosaic)
+            overviews[scan.slide] = write_overview(StageFolder(Path(pictures)), scan.slide, mosaic)
             rows += _rows(scan, mosaic)
             if with_mosaics:
                 _mark(folder, acquisition)
@@ -97,11 +100,11 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
         if not stitched:
             raise next(iter(failed.values()))
         write_table(folder / POSITIONS_FILE, COLUMNS, rows)
-        found = Registered((), (), facts)
-        write_json(folder / FACTS_FILE, registration_json(found, acquisition))
+        write_json(folder / FACTS_FILE, _facts(acquisition, facts, failed))
+        found = Registered((), (), {slide: kept | {"overview": overviews[slide]} for slide, kept in facts.items()})
         build_registration_page(RegistrationPage(
             folder.resolve().name, acquisition.coarse_pixel_size_um, acquisition.fine_pixel_size_um,
-            registration_view(found, Path(pictures), registrar.name, 0.0),
+            registration_view(found, Path(pictures), registrar.name, 0.0, failed),
             datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"), acquisition.simulated), folder / PAGE_FILE)
     events.progress(Progress("stitch", total, total, f"{len(stitched)} of {total} slides"))
     return Stitched(folder, images, {slide: mosaic.notes for slide, mosaic in stitched.items()}, failed)
@@ -118,7 +121,19 @@ def _require_own(folder: Path) -> None:
 def _mark(folder: Path, acquisition: Acquisition) -> None:
     """Say that the folder is ours before anything lies in it: what a killed call leaves must not bar the next one."""
     if not _is_ours(folder / FACTS_FILE):
-        write_json(folder / FACTS_FILE, registration_json(Registered((), (), {}), acquisition))
+        write_json(folder / FACTS_FILE, _facts(acquisition, {}, {}))
+
+
+def _facts(acquisition: Acquisition, mosaics: Mapping[str, Any], failed: Mapping[str, RegistrationError],
+           ) -> dict[str, Any]:
+    return {
+        "frames": "µm, (y, x), origin at the outer top-left corner; to_mosaic maps a tile's µm to mosaic µm",
+        "coarse_pixel_size_um": acquisition.coarse_pixel_size_um,
+        "simulated": acquisition.simulated,
+        "mosaics": dict(mosaics),
+        "not_stitched": {slide: {"reason": error.reason, "message": error.message, "hint": error.hint}
+                         for slide, error in failed.items()},
+    }
 
 
 def _is_ours(path: Path) -> bool:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from superres.errors import ConfigError, Problem, SuperresError
+from superres.overrides import SET_KEY, as_option
 
 _IN_PYTHON = " (in Python: pixel_size_um)"
 
@@ -35,9 +36,7 @@ def for_a_scan(text: str) -> str:
     text = text.replace(_IN_PYTHON, "")
     text = re.sub(r"\bset source\.options\.(?=(?:coarse|fine)_pixel_size_um)", "give ", text)
     text = re.sub(r"(?:source\.options\.|\b)(coarse|fine)_pixel_size_um", r"--\1-pixel-size", text)
-    key, value = r"((?:source|register)\.[\w.]*\w)", r"""["']?([^\s"',;:()]+(?:,[^\s"',;:()]+)?)["']?"""
-    return re.sub(rf"(?<!-)\bset {key}(?: = {value})?",
-                  lambda found: f"give --set {found[1]}={found[2] or '...'}", text)
+    return SET_KEY.sub(lambda found: f"give {as_option(found)}", text)
 
 
 def for_an_image(text: str) -> str:

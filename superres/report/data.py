@@ -102,12 +102,23 @@ class SlideView:
     notes: tuple[tuple[str, str], ...] = ()
 
 
+@dataclass(frozen=True)
+class LostSlide:
+    """A scan that could not be stitched; reason, message and hint as in PairRow."""
+
+    name: str
+    reason: str
+    message: str
+    hint: str = ""
+
+
 @dataclass(frozen=True, eq=False)
 class RegistrationView:
     """All pairs of the run.
 
     registrar: the plug-in's name.  min_confidence: pairs below it were rejected.  slides: the scans with the fields
-    that were found.  checkerboards: coarse and fine by turns, the largest residuals first.
+    that were found.  checkerboards: coarse and fine by turns, the largest residuals first.  lost: the scans without a
+    mosaic.
     """
 
     registrar: str
@@ -115,6 +126,7 @@ class RegistrationView:
     pairs: tuple[PairRow, ...]
     slides: tuple[SlideView, ...] = ()
     checkerboards: tuple[Picture, ...] = ()
+    lost: tuple[LostSlide, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from markupsafe import Markup
 
+from superres.overrides import SET_KEY, as_option
 from superres.report import figures
 from superres.report.data import FieldOutline, PairRow, RegistrationView, SlideView
 
@@ -27,11 +28,18 @@ def registration_facts(view: RegistrationView, coarse_pixel_size_um: float) -> d
                      for what in sorted({pair.unjudged for pair in kept} - {""})},
         "warned": [pair for pair in kept if pair.warning],
         "rejected": [pair for pair in view.pairs if not pair.kept],
+        "key": _example([*(pair.hint + pair.warning for pair in view.pairs), *(each.hint for each in view.lost)]),
         "residual_um": _spread(residuals),
         "true_px": _spread(true_px),
         "histogram": Markup(figures.residual_histogram(residuals, [error * coarse_pixel_size_um for error in true_px]))
         if residuals else None,
     }
+
+
+def _example(hints: Sequence[str]) -> str:
+    """How a command on folders takes what a hint says of a pipeline file, "" where none does."""
+    found = next((match for hint in hints for match in [SET_KEY.search(hint)] if match), None)
+    return "" if found is None else as_option(found)
 
 
 def arrow_stretch(slide: SlideView) -> float:

@@ -3,6 +3,7 @@ them."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,12 @@ import numpy as np
 from superres.api.evaluator import Picture
 from superres.api.registrar import Mosaic, Registration
 from superres.api.source import Pair
+from superres.errors import RegistrationError
 from superres.image import FloatArray, Image
 from superres.io.atomic import storage_error
 from superres.io.images import read_image, write_image
 from superres.registration.blend import overview
-from superres.report.data import FieldOutline, PairRow, RegistrationView, SlideView
+from superres.report.data import FieldOutline, LostSlide, PairRow, RegistrationView, SlideView
 from superres.report.fields import to_uint8
 from superres.resample import bicubic
 from superres.stages.records import PairRecord, Registered
@@ -71,8 +73,9 @@ def residuals_um(fine: Image, registration: Registration) -> Rows | None:
     return [[round(float(v), 5) for v in (*place, *shift)] for place, shift in zip(places, shifts, strict=True)]
 
 
-def registration_view(registered: Registered, folder: Path, registrar: str, min_confidence: float) -> RegistrationView:
-    """What the pages show of a registration.  folder: of the finished stage."""
+def registration_view(registered: Registered, folder: Path, registrar: str, min_confidence: float,
+                      lost: Mapping[str, RegistrationError] | None = None) -> RegistrationView:
+    """What the pages show of a registration.  folder: of the finished stage.  lost: slides that were not stitched."""
     slides = []
     for slide, facts in registered.mosaics.items():
         kept = facts.get("overview")
@@ -90,7 +93,8 @@ def registration_view(registered: Registered, folder: Path, registrar: str, min_
                          *(str(record.details.get(name, "")) if record.kept else ""
                            for name in ("warning", "unjudged")))
                  for record in registered.records)
-    return RegistrationView(registrar, min_confidence, rows, tuple(slides), _checkerboards(registered))
+    return RegistrationView(registrar, min_confidence, rows, tuple(slides), _checkerboards(registered), tuple(
+        LostSlide(slide, error.reason, error.message, error.hint) for slide, error in (lost or {}).items()))
 
 
 def _outline(record: PairRecord, pixel_um: float) -> FieldOutline:

@@ -115,6 +115,7 @@ def test_hints_name_options_of_the_command_where_folders_were_given(desk: Path) 
     assert again.exit_code == 0 and "kept 2 of 3 fields" in again.output
     page = (desk / "out/registration.html").read_text()
     assert "what to do" in page and "leave the field out, or check focus and exposure" in page
+    assert "<code>" not in page, "nothing to set"
 
 
 def test_notes_meanwhile_speak_as_the_command(capsys: pytest.CaptureFixture[str]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 import shutil
 from pathlib import Path
 
@@ -138,6 +139,17 @@ def test_one_slide_that_falls_apart_leaves_the_others(tiles: tuple[Path, np.ndar
     status, said = stitch(scan, "--out", tmp_path / "out")
     assert status == 2 and "empty was not stitched (blank)" in said
     assert (tmp_path / "out/mosaics/good.tif").exists() and places(tmp_path / "out/positions.csv")[0][0] == "r0c0"
+    page = (tmp_path / "out/stitching.html").read_text()
+    assert "Not stitched (1)" in page and "<td>empty</td><td><strong>blank</strong></td>" in page
+    facts = json.loads((tmp_path / "out/stitching.json").read_text())
+    assert facts["not_stitched"]["empty"]["reason"] == "blank" and list(facts["mosaics"]) == ["good"]
+
+
+def test_nothing_is_named_that_is_not_there(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    """Every file that stitching.json speaks of."""
+    assert stitch(tiles[0], "--out", tmp_path, "--no-mosaic")[0] == 0
+    named = re.findall(r'"([^"]*\.(?:png|tif|csv|html))"', (tmp_path / "stitching.json").read_text())
+    assert all((tmp_path / name).exists() for name in named), named
 
 
 def test_nothing_there(tmp_path: Path) -> None:

@@ -63,6 +63,19 @@ def test_rejected_fields_say_what_to_do(run: ReportData, read_page: Callable[[st
     assert re.search(r"max-width: 560px.*\.rejected td \{ display: block", html, re.DOTALL)
 
 
+@pytest.mark.parametrize(("hint", "option"), [
+    ('set register.options.flip = "x"', "--set register.options.flip=x"),
+    ("leave it out, or set source.options.stage_axes = '-y,x'", "--set source.options.stage_axes=-y,x<"),
+    ("leave the field out", None)])
+def test_keys_are_said_as_options_too(run: ReportData, hint: str, option: str | None) -> None:
+    """A page does not know whether its command was given a pipeline file or folders."""
+    assert run.registration is not None
+    row = PairRow("f7", "lung-1", False, None, None, "mirrored", "seen in a mirror", None, hint)
+    html = render(dataclasses.replace(run, registration=dataclasses.replace(run.registration, pairs=(row,))))
+    assert ("where a folder was given, the command takes it as" in html) == (option is not None)
+    assert option is None or f"<code>{option}" in html
+
+
 def test_a_warning_of_a_kept_field_is_on_the_page(run: ReportData, read_page: Callable[[str], Any]) -> None:
     """In a column that is there only where one has something to say, with a sentence that is always seen."""
     assert run.registration is not None
