@@ -29,7 +29,7 @@ from superres.registration.frames import Frames
 from superres.registration.graph import agreeing, checked, components, solve
 from superres.registration.levels import Levels, estimate_levels
 from superres.registration.misplaced import contradiction, described, explain_disconnected, listed
-from superres.registration.stage import described_by_place, fit_stage
+from superres.registration.stage import described_beforehand, described_by_place, fit_stage
 
 DEFAULT_OVERLAP = 0.1
 
@@ -91,13 +91,15 @@ def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float
         edges = near_edges(frames, nominal_pairs(nominal, frames.shape_px), nominal, bound_px, structure)
         edges += corner_edges(frames, _loose(frames, edges, structure), nominal, bound_px, structure)
     places, edges = solve(len(frames), edges)
-    _refuse_disconnected(frames, structure, edges, nominal, parts)
+    beforehand = described_beforehand(sum(each is not None for each in positions_um),
+                                      sum(each is not None for each in grid), len(frames))
+    _refuse_disconnected(frames, structure, edges, nominal, parts, str(beforehand.get("warning", "")))
     edges = final_edges(frames, edges, places, _owners(frames, edges), structure)
     frames.flat_field = estimate_flat_field(frames, edges)
     if frames.flat_field is not None:
         edges = [settle(frames, edge) if edge.accepted else edge for edge in edges]
     places, edges = solve(len(frames), edges)
-    return _layout(frames, structure, edges, places, nominal, positions_um)
+    return _layout(frames, structure, edges, places, nominal, beforehand)
 
 
 def _loose(frames: Frames, edges: Sequence[Edge], structure: Structure) -> list[int]:
@@ -168,14 +170,19 @@ def _grid_steps(frames: Frames, structure: Structure, index: Places, default: Pl
 
 
 def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[Edge], nominal: Places | None,
-                         parts: Parts) -> None:
-    """Raises where structured tiles fall apart although their overlaps show something to match."""
+                         parts: Parts, unused: str) -> None:
+    """Raises where structured tiles fall apart although their overlaps show something to match.
+
+    unused: what was known of places and could not be used.
+    """
     groups, owner = components(len(frames), edges), _owners(frames, edges)
     blank, held = np.flatnonzero(structure.blank).tolist(), [edge for edge in edges if edge.accepted]
     if nominal is None:
         broken = [group for group in groups if not structure.blank[group].all()]
         if len(broken) > 1:
-            raise explain_disconnected(frames, broken, [], None, blank)
+            apart = explain_disconnected(frames, broken, [], None, blank)
+            raise RegistrationError(f"{apart.message}; {unused}" if unused else apart.message, reason=apart.reason,
+                                    hint=apart.hint)
         return
     missing = [edge for edge in edges
                if edge.verdict not in ("accepted", "blank") and owner[edge.first] != owner[edge.second]]
@@ -196,14 +203,14 @@ def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[E
 
 
 def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places: Places, nominal: Places | None,
-            positions_um: Sequence[tuple[float, float] | None]) -> Layout:
+            beforehand: Mapping[str, float | str]) -> Layout:
     groups = components(len(frames), edges)
     main = groups[0]
     part = [number + 1 for number in _owners(frames, edges)]
     single = [group[0] for group in groups[1:] if len(group) == 1]
     linked = np.ones(len(frames), dtype=bool)
     linked[single] = False
-    notes: dict[str, float | str] = {"tiles": float(len(frames))}
+    notes: dict[str, float | str] = {"tiles": float(len(frames)), **beforehand}
     places = places.copy()
     good_to: list[float] = []
     if nominal is not None:
@@ -212,7 +219,7 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
         for group in groups[1:]:
             places[group] += (expected[group] - places[group]).mean(axis=0)
             good_to.append(stage.good_to_px(nominal[group]))
-        if all(position is not None for position in positions_um):
+        if beforehand["known beforehand"] == "stage positions":
             notes |= stage.notes(frames.pixel_size_um)
     else:
         places = _fill_holes(places, main, [tile for group in groups[1:] for tile in group], frames.shape_px)
@@ -226,10 +233,12 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
     rejected = [described(frames, edge, nominal) for edge in edges if edge.verdict not in ("accepted", "blank")]
     notes["edges rejected"] = listed(rejected) if rejected else "none"
     shown = sorted(tile for group in groups[1:] for tile in group if not structure.blank[tile])
-    notes |= described_by_place([frames.name(tile) for tile in sorted(single)],
+    by_place = described_by_place([frames.name(tile) for tile in sorted(single)],
                                 [[frames.name(tile) for tile in group] for group in groups[1:] if len(group) > 1],
                                 [frames.name(tile) for tile in shown],
                                 max(good_to, default=np.nan), nominal is not None)
+    warnings = [str(each["warning"]) for each in (notes, by_place) if "warning" in each]
+    notes |= by_place | ({"warning": "; ".join(warnings)} if warnings else {})
     notes["flat field"] = _describe_flat(frames)
     levels = estimate_levels(frames, edges, places, structure)
     notes["brightness of tiles"] = "even" if levels is None else levels.described()

@@ -77,6 +77,19 @@ def fit_stage(nominal: Places, solved: Places, groups: Sequence[Sequence[int]]) 
     return Stage(matrix, error, centre, len(main), spread)
 
 
+def described_beforehand(positions: int, cells: int, tiles: int) -> dict[str, float | str]:
+    """Notes on what was known of the places before anything was measured, and a warning where a part of it is not used.
+
+    positions, cells: how many of the tiles have a stage position, and a row and a column.
+    """
+    if positions == tiles:
+        return {"known beforehand": "stage positions"}
+    used = "row and column" if cells == tiles else "nothing: tiles were compared all with all"
+    given, what = (positions, "stage positions") if positions else (cells % tiles, "rows and columns")
+    left = {"warning": f"{what} of {given} of {tiles} tiles are not used: expected those of all"} if given else {}
+    return {"known beforehand": used, **left}
+
+
 def described_by_place(names: Sequence[str], parts: Sequence[Sequence[str]], shown: Sequence[str],
                        good_to_px: float, known: bool) -> dict[str, float | str]:
     """Notes on tiles that no measurement joins to the others, and a warning about those that show something.

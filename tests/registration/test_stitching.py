@@ -62,6 +62,28 @@ def test_tiles_lie_where_they_were_taken(scan: tuple[list[Tile], np.ndarray], kn
     assert min(origin[0] for origin in layout.origins_px) == min(origin[1] for origin in layout.origins_px) == 0
 
 
+@pytest.mark.parametrize(("known", "used", "said"), [
+    (lambda t, hide: replace(t, position_um=None if hide else t.position_um, grid=None), "nothing",
+     "stage positions of 7 of 9 tiles are not used"),
+    (lambda t, hide: replace(t, position_um=None if hide else t.position_um), "row and column",
+     "stage positions of 7 of 9 tiles are not used"),
+    (lambda t, hide: replace(t, position_um=None, grid=None if hide else t.grid), "nothing",
+     "rows and columns of 7 of 9 tiles are not used"),
+    (lambda t, hide: t, "stage positions", None),
+    (lambda t, hide: replace(t, position_um=None), "row and column", None),
+    (lambda t, hide: replace(t, position_um=None, grid=None), "nothing", None)])
+def test_places_that_are_known_in_part_are_said_to_be_left_out(
+        scan: tuple[list[Tile], np.ndarray], known: Callable[[Tile, bool], Tile], used: str, said: str | None) -> None:
+    tiles = [known(tile, index in (2, 3)) for index, tile in enumerate(scan[0])]
+    notes = lay(tiles).notes
+    assert str(notes["known beforehand"]).startswith(used)
+    assert said is None if "warning" not in notes else said is not None and said in str(notes["warning"])
+    if said is not None and used == "nothing":
+        with pytest.raises(RegistrationError) as caught:
+            lay([tile for index, tile in enumerate(tiles) if index in (0, 2, 8)])
+        assert "of 2 of 3 tiles are not used" in caught.value.message
+
+
 def test_strong_vignette_and_noise(slide: Slide) -> None:
     """The vignette grid of the registration study: 10 % overlap, 35 % vignette, noise 5/255; bar 0.05 px."""
     tiles, true = slide.scan(3, 3, 256, 0.10, jitter_px=6, noise=0.02, vignette=0.35, seed=4)
