@@ -12,12 +12,13 @@ import typer
 from superres.cli.shared import Overrides, console_events
 from superres.cli.words import for_a_scan, in_words
 
+TAKES = "a pipeline file (TOML), or a folder with coarse/<slide>/ and fine/<slide>/"
 SCALE = re.compile(r"([1-9]\d*)(?:/([1-9]\d*))?")
 
 
 def register(
     scan: Annotated[Path, typer.Argument(
-        help="a pipeline file (TOML), or a folder with coarse/<slide>/ and fine/<slide>/", show_default=False)],
+        help=TAKES, show_default=False)],
     out: Annotated[Path | None, typer.Option(
         help="run folder; default: that of the pipeline file, or runs/register-NAME", show_default=False)] = None,
     coarse_pixel_size: Annotated[float | None, typer.Option(
@@ -52,14 +53,16 @@ def _registered(tables: dict[str, Any], source: str, overrides: list[str], base:
         return Pipeline(plan, events=events).run(until="register").registration_summary()
 
 
-def read_pipeline(pipeline: Path, command: str = "superres register") -> dict[str, Any]:
-    """Raises ConfigError for what is neither a pipeline file nor a folder."""
+def read_pipeline(pipeline: Path, command: str = "superres register", takes: str = TAKES) -> dict[str, Any]:
+    """Raises ConfigError for what is neither a pipeline file nor a folder.  takes: what to give instead."""
     from superres.config import read_toml
     from superres.errors import ConfigError, Problem
+    from superres.io.images import IMAGE_SUFFIXES
 
-    if not pipeline.exists():
-        raise ConfigError((Problem(str(pipeline), "no such file or folder", "give a pipeline file (TOML), or a folder "
-                                   "with coarse/<slide>/ and fine/<slide>/"),), source=command)
+    problem = "no such file or folder" if not pipeline.exists() else (
+        "is an image, not a scan" if pipeline.name.lower().endswith(IMAGE_SUFFIXES) else "")
+    if problem:
+        raise ConfigError((Problem(str(pipeline), problem, f"give {takes}"),), source=command)
     return read_toml(pipeline)
 
 

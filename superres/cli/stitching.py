@@ -10,13 +10,14 @@ import typer
 
 from superres.cli.registering import read_pipeline
 from superres.cli.shared import Overrides, console_events
-from superres.cli.words import for_a_scan, in_words
+from superres.cli.words import for_tiles, in_words
+
+TAKES = "a folder of tiles, or with coarse/<slide>/ or a folder a slide in it, or a pipeline file (TOML)"
 
 
 def stitch(
     scan: Annotated[Path, typer.Argument(
-        help="a folder of tiles, or with coarse/<slide>/ or a folder a slide in it, or a pipeline file (TOML)",
-        show_default=False)],
+        help=TAKES, show_default=False)],
     out: Annotated[Path | None, typer.Option(
         help="folder for what comes out; default: runs/stitch-NAME", show_default=False)] = None,
     coarse_pixel_size: Annotated[float | None, typer.Option(
@@ -33,16 +34,20 @@ def stitch(
     from superres.stitching import stitch_scans
 
     given, of_folder = list(overrides or ()), scan.is_dir()
-    with in_words(for_a_scan) if of_folder else nullcontext():
+    with in_words(for_tiles) if of_folder else nullcontext():
         tables = (_tables(scan, coarse_pixel_size, positions) if of_folder
-                  else _without_fields(read_pipeline(scan, "superres stitch")))
+                  else _without_fields(read_pipeline(scan, "superres stitch", TAKES)))
         plan = make_plan(tables, base=None if of_folder else scan.resolve().parent, overrides=given, source=str(scan))
-        folder = out if out is not None else Path("runs") / f"stitch-{scan.resolve().stem}"
-        with console_events(for_a_scan if of_folder else str) as events:
+        folder = out if out is not None else Path("runs") / f"stitch-{_name(scan.resolve())}"
+        with console_events(for_tiles if of_folder else str) as events:
             stitched = stitch_scans(acquired(plan.source, events), plan.registrar, folder, events, with_mosaics=mosaic)
         typer.echo(stitched.summary())
         if stitched.failed:
             raise next(iter(stitched.failed.values()))
+
+
+def _name(scan: Path) -> str:
+    return scan.name if scan.is_dir() else scan.stem
 
 
 def _tables(folder: Path, pixel_um: float | None, positions: Path | None) -> dict[str, Any]:

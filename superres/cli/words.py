@@ -28,7 +28,7 @@ def in_words(words: Callable[[str], str]) -> Iterator[None]:
 
 
 def for_a_scan(text: str) -> str:
-    """For `superres register` and `stitch`, which take a folder and `--set`:
+    """For `superres register`, which takes a folder and `--set`:
     `set source.options.white_level = 4095` as `give --set source.options.white_level=4095`."""
     text = text.replace("or set model.options up and down", "or give --scale")
     text = text.replace("with --set run.output=...", "with --out").replace("pixel sizes in [source]", "pixel sizes")
@@ -37,6 +37,11 @@ def for_a_scan(text: str) -> str:
     text = re.sub(r"\bset source\.options\.(?=(?:coarse|fine)_pixel_size_um)", "give ", text)
     text = re.sub(r"(?:source\.options\.|\b)(coarse|fine)_pixel_size_um", r"--\1-pixel-size", text)
     return SET_KEY.sub(lambda found: f"give {as_option(found)}", text)
+
+
+def for_tiles(text: str) -> str:
+    """For `superres stitch`, which takes no fine fields."""
+    return for_a_scan(text).replace("--coarse-pixel-size or --fine-pixel-size", "--coarse-pixel-size")
 
 
 def for_an_image(text: str) -> str:

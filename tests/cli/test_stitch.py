@@ -8,6 +8,7 @@ import re
 import shutil
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from typer.testing import CliRunner
@@ -155,8 +156,28 @@ def test_nothing_is_named_that_is_not_there(tiles: tuple[Path, np.ndarray], tmp_
 def test_nothing_there(tmp_path: Path) -> None:
     status, said = stitch(tmp_path / "nowhere")
     assert status == 2 and "no such file or folder" in said and "superres stitch" in said
+    assert "fine/" not in said
     status, said = stitch(tmp_path)
     assert status == 2 and "no coarse tiles match" in said
+
+
+def test_hints_name_options_that_it_has(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    """A camera's PNG states no pixel size; and one tile is no scan."""
+    (tmp_path / "scan").mkdir()
+    cv2.imwrite(str(tmp_path / "scan/a.png"), read_image(tiles[0] / "r0c0.tif").pixels)
+    status, said = stitch(tmp_path / "scan")
+    assert status == 2 and "give --coarse-pixel-size, or fix the metadata" in said and "fine" not in said
+    status, said = stitch(tiles[0] / "r0c0.tif")
+    assert status == 2 and "is an image, not a scan" in said and "give a folder of tiles" in said
+
+
+def test_scans_whose_names_begin_alike_have_folders_of_their_own(tiles: tuple[Path, np.ndarray], tmp_path: Path,
+                                                                 monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name in ("liver.1", "liver.2"):
+        shutil.copytree(tiles[0], tmp_path / name)
+        assert stitch(name, "--no-mosaic")[0] == 0
+    assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["stitch-liver.1", "stitch-liver.2"]
 
 
 def test_the_stage_table_of_a_scan_is_not_replaced(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:

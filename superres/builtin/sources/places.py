@@ -60,8 +60,8 @@ def places_from_table(table: Table, tiles: Sequence[Path], folder: Path, pixel_s
     without = [path for path in tiles if path not in rows]
     if without:
         raise SourceError(f"'{table.path.name}' has no line for {relative(without[0], folder)} ({len(without)} of "
-                          f"{len(tiles)} tiles)", hint="add it, with empty cells if its place is unknown, or set "
-                          "source.options.positions = 'none'")
+                          f"{len(tiles)} tiles)", hint="add it (with empty cells, the places of the others are "
+                          "not used either), or set source.options.positions = 'none'")
     positions, grid = {}, {}
     for path, row in rows.items():
         position = _two_numbers(table, row, columns)
