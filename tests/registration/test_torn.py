@@ -53,9 +53,9 @@ def test_a_small_tear_is_kept(straight: tuple[Image, Image, Transform], by_px: i
 
 
 def test_a_field_too_small_to_see_a_tear_in_says_so(straight: tuple[Image, Image, Transform]) -> None:
-    """56 coarse pixels a side have features for a place, not for four of sixteen parts; the whole field has."""
+    """44 coarse pixels a side have features for a place, not for four of sixteen parts; the whole field has."""
     fine, coarse, _ = straight
-    small = PaperRegistrar().register(fine.crop(60, 60, 140, 140), coarse).details
+    small = PaperRegistrar().register(fine.crop(60, 60, 110, 110), coarse).details
     assert float(small["parts judged"]) < 4 and small["unjudged"] == "tears (too little structure)"
     assert "unjudged" not in PaperRegistrar().register(fine, coarse).details
 

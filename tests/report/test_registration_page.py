@@ -90,8 +90,9 @@ def test_a_warning_of_a_kept_field_is_on_the_page(run: ReportData, read_page: Ca
 
 def test_what_could_not_be_judged_is_on_the_page(run: ReportData, read_page: Callable[[str], Any]) -> None:
     assert run.registration is not None
-    rows = (PairRow("f1", "lung", True, 0.01, 0.7, unjudged="tears (too little structure)"),
-            PairRow("f2", "lung", True, 0.01, 1.0), PairRow("f3", "lung", False, unjudged="tears (too little structure)"))
+    what = "tears (too little structure)"
+    rows = (PairRow("f1", "lung", True, 0.01, 0.7, unjudged=what), PairRow("f2", "lung", True, 0.01, 1.0),
+            PairRow("f3", "lung", False, unjudged=what))
     blind, seen = (read_page(render(dataclasses.replace(run, registration=dataclasses.replace(
         run.registration, pairs=pairs)))).text for pairs in (rows, rows[1:]))
     assert re.search(r"1 kept field could not be judged for tears \(too little structure\) ?: f1\.", blind)
