@@ -125,6 +125,12 @@ def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: di
     machine_info["packages"] = {name: installed_version(name) for name in PACKAGES_THAT_SET_THE_PACE}
 
 
+@pytest.hookimpl(tryfirst=True)
+def pytest_benchmark_generate_json(config: pytest.Config, benchmarks: list[Any]) -> None:
+    """Drop the benchmark that was interrupted: it has no times, and over that the others would not be written."""
+    benchmarks[:] = [each for each in benchmarks if each]
+
+
 def pytest_benchmark_update_json(config: pytest.Config, benchmarks: list[Any], output_json: dict[str, Any]) -> None:
     """Keep the history small: no raw rounds, no list of processor flags."""
     output_json["machine_info"].get("cpu", {}).pop("flags", None)

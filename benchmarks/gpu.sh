@@ -1,10 +1,12 @@
 #!/usr/bin/env bash
 # Everything that a machine with a GPU can say about the compiled kernels, in one call: build for its card alone, parity,
-# times beside PyTorch, and compute-sanitizer.  Within 8 minutes on 16 cores: the limits of the steps sum to less, and what
-# says most comes first.  Each step of times leaves a file of its own, benchmarks/history/gpu-DATE-COMMIT-STEP.json, so
-# that a step that is cut off takes nothing with it; how parity went stands in each.  Times are measured even where parity
-# fails; the status at the end is the first failure's.  Needs nvcc, and a Python with what superres[test] needs and a CUDA
-# build of torch.  The checkout's own native module is put back.
+# times beside PyTorch, and compute-sanitizer.  Within TOTAL_S seconds, 8 minutes by default, on 16 cores: what says most
+# comes first, and what a step leaves of its limit is there for the later ones.  Each step of times leaves a file of its
+# own, benchmarks/history/gpu-DATE-COMMIT-STEP.json; how parity went stands in each.  A step that is cut off is interrupted
+# as by Ctrl-C, so that what it had measured is written.  Times are measured even where parity fails; the status at the end
+# is the first failure's.  torch.compile comes last, since its autotuning may take what is left: cut off, it is no failure.
+# Needs nvcc, CMake, ninja, and a Python with a CUDA build of torch and what `missing` names.  The checkout's own native
+# module is put back.
 #
 #   PYTHON=/path/to/python benchmarks/gpu.sh        DRY_RUN=1 benchmarks/gpu.sh     prints the steps only
 #   WHEELS=/folder benchmarks/gpu.sh                installs what is missing into PYTHON from a folder of wheels, offline
@@ -21,19 +23,23 @@ WHEELS=${WHEELS:+$(absolute "$WHEELS")}
 PYTHON=${PYTHON:-$(if [ -x "$root/.venv/bin/python" ]; then echo "$root/.venv/bin/python"; else echo python3; fi)}
 found=$(command -v "$PYTHON") || fail "there is no program '$PYTHON'" "set PYTHON to a Python 3.11 or newer"
 PYTHON=$(absolute "$found")
-PATH=$PATH:$(dirname "$PYTHON")
+# compute-sanitizer, and sometimes nvcc, lie beside the toolkit only.
+PATH=$PATH:$(dirname "$PYTHON"):/usr/local/cuda/bin
 cd "$root"
 BUILD=build/gpu
 FORMER=$BUILD/former
+TOTAL_S=${TOTAL_S:-480}
 
 # Wheels that the steps need and this Python does not have, and tools that are not on PATH.
 missing() {
   "$PYTHON" - <<'EOF'
+from importlib.metadata import version
 from importlib.util import find_spec
-wheels = {"cv2": "opencv-contrib-python", "skimage": "scikit-image", "pytest_benchmark": "pytest-benchmark"}
-needed = ("torch triton numpy scipy cv2 skimage matplotlib imagecodecs tifffile jinja2 pluggy pydantic rich safetensors "
-          "typer hypothesis psutil pybind11 pytest pytest_benchmark")
+wheels = {"cv2": "opencv-contrib-python", "pytest_benchmark": "pytest-benchmark"}
+needed = "torch triton numpy scipy cv2 pluggy pydantic safetensors hypothesis pybind11 pytest pytest_benchmark"
 print(*(wheels.get(name, name) for name in needed.split() if find_spec(name) is None))
+if find_spec("pybind11") and int(version("pybind11").split(".")[0]) < 3:
+    print("pybind11~=3.0")      # as CMakeLists.txt asks for
 EOF
   for program in cmake ninja; do command -v "$program" >/dev/null || echo "$program"; done
 }
@@ -42,9 +48,13 @@ restore() {
   for module in "$FORMER"/*; do if [ -f "$module" ]; then mv "$module" superres/native/; fi; done
 }
 step() {
+  local left=$((TOTAL_S - SECONDS))
   printf '\n=== %s (%s)\n' "$1" "$(date +%H:%M:%S)"; shift
   printf '    %s\n' "$*"
-  if [ "$DRY_RUN" != 1 ]; then timeout "$LIMIT_S" "$@"; fi
+  [ "$DRY_RUN" != 1 ] || return 0
+  [ "$left" -ge 10 ] || { echo "no time is left of $TOTAL_S s"; return 124; }
+  # In the foreground only the step's own program is told, and once: a second interrupt would stop pytest's writing.
+  timeout --foreground --signal=INT --kill-after=20 "$((LIMIT_S < left ? LIMIT_S : left))" "$@"
 }
 
 if [ "$DRY_RUN" = 1 ]; then
@@ -54,7 +64,11 @@ else
   capability=$(nvidia-smi --query-gpu=compute_cap --format=csv,noheader 2>/dev/null | head -n 1) ||
     fail "nvidia-smi finds no GPU" "run this on a machine with an NVIDIA GPU and its driver"
   [ -n "$capability" ] || fail "nvidia-smi finds no GPU" "run this on a machine with an NVIDIA GPU and its driver"
-  nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,memory.total --format=csv,noheader
+  nvidia-smi --query-gpu=name,driver_version,clocks.max.sm,memory.total,persistence_mode --format=csv,noheader
+  # Where the driver does not keep a card awake that nobody uses, each process would wait seconds for it.
+  for card in /dev/nvidia[0-9]*; do
+    if { exec 9<"$card"; } 2>/dev/null; then break; fi
+  done
   lacking=$(missing | xargs)
   if [ -n "$lacking" ] && [ -n "$WHEELS" ]; then
     # shellcheck disable=SC2086
@@ -79,6 +93,8 @@ pybind=$("$PYTHON" -m pybind11 --cmakedir 2>/dev/null || echo missing)
 
 if [ "$DRY_RUN" != 1 ]; then
   mkdir -p "$FORMER"
+  # CMake refuses a folder that was made for another program than ninja.
+  grep -qs '^CMAKE_GENERATOR:INTERNAL=Ninja$' "$BUILD/CMakeCache.txt" || rm -rf "$BUILD/CMakeCache.txt" "$BUILD/CMakeFiles"
   for module in superres/native/_core*.so; do
     name=$(basename "$module")
     # After a run that was killed the checkout's own module is still in $FORMER, and that run's lies in its place.
@@ -87,16 +103,18 @@ if [ "$DRY_RUN" != 1 ]; then
   done
   trap restore EXIT
 fi
-LIMIT_S=30 step "configure for sm_$architecture alone" \
-  cmake -S . -B "$BUILD" -DCMAKE_BUILD_TYPE=Release -DSUPERRES_CUDA=ON -DSUPERRES_CUDA_ARCHITECTURES="$architecture-real" \
+LIMIT_S=60 step "configure for sm_$architecture alone" \
+  cmake -G Ninja -S . -B "$BUILD" -DCMAKE_BUILD_TYPE=Release -DSUPERRES_CUDA=ON -DSUPERRES_CUDA_ARCHITECTURES="$architecture-real" \
   -DSUPERRES_PYTHON=ON -DSUPERRES_TESTS=ON -Dpybind11_DIR="$pybind" -DPython_EXECUTABLE="$PYTHON"
 LIMIT_S=90 step "compile" cmake --build "$BUILD" --parallel
 LIMIT_S=5 step "the module beside its Python files" bash -c "cp $BUILD/_core*.so superres/native/"
-export SUPERRES_REQUIRE_CUDA=1 PYTHONPATH=. PYTHONUNBUFFERED=1 SUPERRES_GPU_BUILD=$root/$BUILD
+# What the caller put on PYTHONPATH stays: wheels of a folder, for instance.
+export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
+export SUPERRES_REQUIRE_CUDA=1 PYTHONUNBUFFERED=1 SUPERRES_GPU_BUILD=$root/$BUILD
 status=0
 failed() { printf '%s FAILED (%s)\n' "$1" "$2"; [ "$status" != 0 ] || status=$2; }
 parity=passed
-LIMIT_S=80 step "parity on the card" \
+LIMIT_S=120 step "parity on the card" \
   "$PYTHON" -m pytest -q -m "" tests/native/test_parity.py tests/native/test_gpu.py \
   -k "not emulated and not compute_sanitizer" --durations=5 ||
   { parity="failed ($?)"; failed "PARITY" "${parity//[^0-9]/}"
@@ -106,17 +124,24 @@ mkdir -p benchmarks/history
 times() { # name, limit, what pytest selects
   LIMIT_S=$2 step "times beside PyTorch: $1" \
     "$PYTHON" -m pytest -q -m "" benchmarks/bench_gpu_engines.py --benchmark-enable --benchmark-only \
-    --benchmark-json="$result-$1.json" -k "kernels_beside_pytorch and $3" || failed "TIMES: $1" $?
+    --benchmark-json="$result-$1.json" -k "kernels_beside_pytorch and $3" || return $?
 }
-times 2048 40 "2048 and not compile"
-times 818 25 "818 and not compile"
-times 160 25 "160 and not compile"
-times compile-2048 60 "2048 and compile"
-LIMIT_S=60 step "compute-sanitizer" \
+compiled_times() {
+  times "compile-$1" 150 "$1 and compile" || {
+    local code=$?
+    case $code in
+      124 | 137) echo "torch.compile was cut off at $1²: there is no time beside it" ;;
+      *) failed "TIMES: compile-$1" "$code" ;;
+    esac
+  }
+}
+times 2048 90 "2048 and not compile" || failed "TIMES: 2048" $?
+times 818 60 "818 and not compile" || failed "TIMES: 818" $?
+times 160 60 "160 and not compile" || failed "TIMES: 160" $?
+LIMIT_S=90 step "compute-sanitizer" \
   "$PYTHON" -m pytest -q -m "" tests/native/test_parity.py -k "compute_sanitizer" --durations=6 ||
   failed "COMPUTE-SANITIZER" $?
-times compile-818 30 "818 and compile"
-times compile-160 30 "160 and compile"
+for side in 2048 818 160; do compiled_times "$side"; done
 printf '\nresults: %s-*.json, parity: %s\n' "$result" "$parity"
 [ "$status" = 0 ] || printf 'failed with status %s: do not commit the results as measurements of sound kernels\n' "$status"
 exit "$status"
