@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from superres.cli.shared import console_events
+from superres.cli.shared import console_events, saying_new_folders
 from superres.cli.words import for_pairs, in_words
 from superres.errors import ImageError, SuperresError
 
@@ -168,10 +168,11 @@ def print_page(made: Page, page: Path | None, table: str = "", csv: Path | None 
     from superres.io.atomic import write_text
     from superres.report.pages import write_page
 
-    if csv is not None:
-        write_text(csv, table)
-    if page is not None:
-        write_page(made, page)
+    with saying_new_folders(page, csv):
+        if csv is not None:
+            write_text(csv, table)
+        if page is not None:
+            write_page(made, page)
     typer.echo(made.headline)
     for section in made.sections:
         for warning in section.warnings:

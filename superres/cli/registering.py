@@ -9,7 +9,7 @@ from typing import Annotated, Any
 
 import typer
 
-from superres.cli.shared import Overrides, console_events
+from superres.cli.shared import Overrides, console_events, saying_new_folders
 from superres.cli.words import for_a_scan, in_words
 
 TAKES = "a pipeline file (TOML), or a folder with coarse/<slide>/ and fine/<slide>/"
@@ -49,7 +49,7 @@ def _registered(tables: dict[str, Any], source: str, overrides: list[str], base:
     from superres.plan import make_plan
 
     plan = make_plan(tables, base=base, overrides=overrides, source=source)
-    with console_events(words) as events:
+    with saying_new_folders(plan.output), console_events(words) as events:
         return Pipeline(plan, events=events).run(until="register").registration_summary()
 
 

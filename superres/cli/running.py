@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from superres.cli.shared import Overrides, PipelineFile, console_events
+from superres.cli.shared import Overrides, PipelineFile, console_events, saying_new_folders
 
 StageName = Literal["acquire", "register", "train", "infer", "evaluate", "report"]
 
@@ -25,7 +25,7 @@ def run(
     from superres.plan import load_plan
 
     plan = load_plan(pipeline, overrides=overrides or ())
-    with console_events() as events:
+    with saying_new_folders(plan.output), console_events() as events:
         result = Pipeline(plan, events=events).run(until=until, resume=resume)
     if result.stages:  # a process that only helped another one to train has nothing to say
         typer.echo(result.summary())

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from superres.cli.shared import Overrides, console_events
+from superres.cli.shared import Overrides, console_events, saying_new_folders
 from superres.errors import Cancelled
 from superres.events import Progress
 
@@ -27,7 +27,7 @@ def simulate(
         if pipeline
         else make_plan({"source": {"plugin": "simulate"}}, overrides=overrides or (), source="defaults")
     )
-    with console_events(stage="simulate") as events:
+    with saying_new_folders(out), console_events(stage="simulate") as events:
         events.progress(Progress("simulate", 0, 1, f"imaging with source '{plan.source.name}'"))
         try:
             acquisition = acquired(plan.source, events)

@@ -9,7 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from superres.cli.registering import read_pipeline
-from superres.cli.shared import Overrides, console_events
+from superres.cli.shared import Overrides, console_events, saying_new_folders
 from superres.cli.words import for_tiles, in_words
 
 TAKES = "a folder of tiles, or with coarse/<slide>/ or a folder a slide in it, or a pipeline file (TOML)"
@@ -39,7 +39,7 @@ def stitch(
                   else _without_fields(read_pipeline(scan, "superres stitch", TAKES)))
         plan = make_plan(tables, base=None if of_folder else scan.resolve().parent, overrides=given, source=str(scan))
         folder = out if out is not None else Path("runs") / f"stitch-{_name(scan.resolve())}"
-        with console_events(for_tiles if of_folder else str) as events:
+        with saying_new_folders(folder), console_events(for_tiles if of_folder else str) as events:
             stitched = stitch_scans(acquired(plan.source, events), plan.registrar, folder, events, with_mosaics=mosaic)
         typer.echo(stitched.summary())
         if stitched.failed:

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 
 import typer
 
-from superres.cli.shared import console_events
+from superres.cli.shared import console_events, saying_new_folders
 from superres.cli.words import for_an_image, in_words
 
 
@@ -40,7 +40,7 @@ def upscale(
         check_files(image, output, checks, sampling)
     path = weights if weights is not None else shipped_weights()
     loaded = Engine.load(path, device=device, engine=engine, precision=precision)
-    with in_words(for_an_image), console_events() as events:
+    with saying_new_folders(output, consistency_map, drift_report), in_words(for_an_image), console_events() as events:
         if weights is None:
             events.note("upscale", f"no --weights given: '{NAME}' of superres, for stained sections, trained on "
                                    "simulated images (see its model card)")

@@ -217,6 +217,34 @@ def test_simulate_writes_a_scan_and_refuses_to_mix(superres, tmp_path):
     assert_two_lines(superres(*words), "scan")
 
 
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("upscale", "in.png", "new/deep/sharp.png", "--weights", "weights.safetensors"),
+        ("upscale", "in.png", "sharp.png", "--weights", "weights.safetensors", "--drift-report", "new/deep/a.html",
+         "--passes", "2"),
+        ("resolution", "in.png", "--pixel-size-um", "0.1", "--csv", "new/deep/a.csv", "--page", "new/deep/a.html"),
+        ("simulate", "--out", "new/deep/scan", "--set", "source.options.scenes=['builtin:tissue']",
+         "--set", "source.options.tissue_px=300"),
+        ("run", "quick.toml", "--until", "acquire"),
+        ("register", "empty", "--out", "new/deep/registered"),
+    ],
+)
+def test_a_folder_that_a_command_had_to_make_is_said_once(superres, tmp_path, weights_file, rng, monkeypatch, words):
+    monkeypatch.chdir(tmp_path)
+    write_image(tmp_path / "in.png", Image(rng.integers(0, 256, (150, 150), dtype=np.uint8), 0.185, 255.0))
+    (tmp_path / "quick.toml").write_text(
+        'run.output = "new/deep/run"\nsource.plugin = "simulate"\nmodel.plugin = "bicubic"\n'
+        'source.options = { scenes = ["builtin:tissue"], tissue_px = 300, fields_per_specimen = 1 }\n'
+        "split = { test = 0, validation = 0 }\n"
+    )
+    (tmp_path / "empty").mkdir()
+    first, second = superres(*words), superres(*words)
+    assert first.err.count("note: made the folder") == 1, first
+    assert re.search(r"^note: made the folder '.*new/deep'$", first.err, re.MULTILINE), first
+    assert "made the folder" not in second.err, second
+
+
 MANY_FIELDS = (
     "--set",
     "source.options.scenes=['builtin:tissue']",

@@ -43,13 +43,15 @@ def places(path: Path) -> tuple[list[str], np.ndarray]:
 def test_a_folder_of_tiles_is_all_it_needs(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     """Places against the truth; the written mosaic shows each tile where the table puts it."""
     folder, true = tiles
-    status, said = stitch(folder, "--out", tmp_path)
+    out = tmp_path / "new" / "stitched"
+    status, said = stitch(folder, "--out", out)
     assert status == 0, said
-    assert str(tmp_path / "positions.csv") in said and "tiles: 6 tiles" in said
-    names, found = places(tmp_path / "positions.csv")
+    assert said.count(f"note: made the folder '{tmp_path / 'new'}'\n") == 1
+    assert str(out / "positions.csv") in said and "tiles: 6 tiles" in said
+    names, found = places(out / "positions.csv")
     assert names == ["r0c0", "r0c1", "r0c2", "r1c0", "r1c1", "r1c2"]
     assert layout_rmse_px(found, true) <= 0.05
-    mosaic = read_image(tmp_path / "mosaics/tiles.tif")
+    mosaic = read_image(out / "mosaics/tiles.tif")
     assert mosaic.pixel_size_um == pytest.approx(COARSE_UM) and mosaic.pixels.dtype == np.uint8
     assert mosaic.pixels.shape == (*np.ceil(found.max(axis=0) + 128 - 1e-4).astype(int), 3)
     for name, (y, x) in zip(names, found, strict=True):
@@ -57,10 +59,10 @@ def test_a_folder_of_tiles_is_all_it_needs(tiles: tuple[Path, np.ndarray], tmp_p
         top, left = round(y) + 32, round(x) + 32
         shown = mosaic.grey()[top:top + 64, left:left + 64]
         assert np.corrcoef(raw.ravel(), shown.ravel())[0, 1] > 0.9
-    page = (tmp_path / "stitching.html").read_text()
+    page = (out / "stitching.html").read_text()
     assert "superres stitching" in page and "there were no fine fields to find" in page
     assert "Rejected" not in page and "0 fields" not in page and "edge residual" in page
-    assert len(json.loads((tmp_path / "stitching.json").read_text())["mosaics"]["tiles"]["tiles"]) == 6
+    assert len(json.loads((out / "stitching.json").read_text())["mosaics"]["tiles"]["tiles"]) == 6
 
 
 def test_its_table_is_read_as_positions(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
