@@ -21,7 +21,7 @@ from superres.engine import Engine
 from superres.errors import SourceError
 from superres.events import Events, Progress
 from superres.guard import Subject, judge
-from superres.image import Array, FloatArray, Image, from_unit, require_white
+from superres.image import Array, FloatArray, Image, from_unit
 from superres.io.images import IMAGE_SUFFIXES
 from superres.measuring.drift import brought_back
 from superres.optics import Optics
@@ -30,6 +30,7 @@ from superres.report.fields import WINDOW_PX, to_uint8
 from superres.report.pages import Page, Section, Table
 from superres.resample import bicubic
 from superres.scan_folder import DESCRIPTION, POSITIONS, file_stem
+from superres.stages.acquire import acquired
 from superres.stages.evaluate import Evaluation, evaluate
 
 MAPS = ": maps and curves"
@@ -63,10 +64,7 @@ def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene
             raise SourceError(f"'{folder.name}' is a scan: its tiles and fields are no pairs yet",
                               hint=f"register it first: `superres register {folders[0]}` leaves the pairs in its run "
                               "folder, under work/register-.../pairs, which can be given here")
-        acquisition = PairsSource(folder=folder, white_level=white_level).acquire()
-        for image in (each for pair in acquisition.pairs for each in (pair.coarse, pair.fine)):
-            require_white(image)
-        return acquisition
+        return acquired(PairsSource(folder=folder, white_level=white_level), Events())
     if white_level is not None:
         raise SourceError(f"--white-level is {white_level:g}, but scenes of the virtual microscope are given",
                           hint="leave it out: it is for a folder of pairs")

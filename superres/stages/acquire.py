@@ -7,7 +7,7 @@ from collections.abc import Callable
 
 from superres.api.source import Acquisition, Source
 from superres.events import Events, Progress
-from superres.image import Image
+from superres.image import Image, require_white
 from superres.scan_folder import read_scan_folder, write_scan_folder
 from superres.stages.blame import blamed
 from superres.stages.store import StageFolder
@@ -40,7 +40,9 @@ def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
 def acquired(source: Source, events: Events) -> Acquisition:
     """What a source gives, kept nowhere.  events: for those whose `acquire` takes them; the others cannot be stopped.
 
-    Raises PluginError where it fails or gives something else, Cancelled where a source that hears of it stops.
+    Raises PluginError where it fails or gives something else, Cancelled where a source that hears of it stops, and
+    ImageError for ready pairs with a white level that is far too small: nothing after this would doubt it, while
+    pairs of a scan are doubted where they are cut.
     """
     with blamed(source, "while it acquired"):
         gather: Callable[..., object] = source.acquire
@@ -48,7 +50,10 @@ def acquired(source: Source, events: Events) -> Acquisition:
         acquisition = gather(events=events) if hears else gather()
         if not isinstance(acquisition, Acquisition):
             raise TypeError(f"acquire returned a {type(acquisition).__name__}; expected an Acquisition")
-        return acquisition
+    for pair in acquisition.pairs:
+        require_white(pair.coarse)
+        require_white(pair.fine)
+    return acquisition
 
 
 def known_specimens(source: Source) -> tuple[str, ...] | None:

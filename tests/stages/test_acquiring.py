@@ -1,12 +1,19 @@
-"""Acquiring: what a source that makes its images tells meanwhile, and where it can be stopped."""
+"""Acquiring: what a source that makes its images tells meanwhile, where it can be stopped, and ready pairs whose white
+level cannot be right."""
 
 from __future__ import annotations
 
+from pathlib import Path
+
+import numpy as np
 import pytest
 
 from superres.api import Acquisition, Events, Progress, Source
+from superres.builtin.sources.pairs import PairsSource
 from superres.builtin.sources.simulate import SimulateSource
-from superres.errors import Cancelled
+from superres.errors import Cancelled, ImageError
+from superres.image import Image
+from superres.io.images import write_image
 from superres.stages.acquire import acquired
 
 SMALL = {"scenes": ["builtin:tissue:2"], "tissue_px": 260, "tile_px": 64, "fields_per_specimen": 5}
@@ -67,3 +74,16 @@ def test_a_source_gets_events_where_its_signature_asks_for_them() -> None:
     silent, events, asks = Heard(), Heard(), Asks()
     assert acquired(Plain(**SMALL), silent).scans and not silent.all
     assert acquired(asks, events).scans and asks.given is events
+
+
+@pytest.mark.parametrize("wrong", ["coarse", "fine"])
+def test_ready_pairs_far_brighter_than_their_white_level_are_refused_as_scans_are(
+        tmp_path: Path, rng: np.random.Generator, wrong: str) -> None:
+    """A 12-bit camera whose white level was given as that of 8 bits: a network would train on white."""
+    for kind, side in (("coarse", 20), ("fine", 50)):
+        stored = rng.integers(400, 3900, (side, side)).astype(np.uint16)
+        white = 255.0 if kind == wrong else 4095.0
+        write_image(tmp_path / kind / "slide" / "a.tif", Image(stored, 3.7 / side, white))
+    with pytest.raises(ImageError, match=f"'{wrong}/slide/a.tif' are brighter than its white level 255"):
+        acquired(PairsSource(folder=tmp_path), Events())
+    assert len(acquired(PairsSource(folder=tmp_path, white_level=4095), Events()).pairs) == 1
