@@ -65,8 +65,8 @@ class Artefacts:
     @cached_property
     def acquisition(self) -> Acquisition:
         known = acquire_stage.known_specimens(self.plan.source)
-        if known is not None:
-            self._split_of(known)  # a virtual scan takes minutes
+        if known:  # without any the acquisition says better what is missing
+            self._split_of(known)  # a virtual scan, or the headers of thousands of files, take minutes
         acquisition = acquire_stage.acquire(self.plan.source, self.stage("acquire"), self.events)
         require_fields(acquisition)
         check_scale(acquisition, self.plan.model.geometry)

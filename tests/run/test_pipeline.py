@@ -15,11 +15,20 @@ import pytest
 import superres
 from superres.api import Acquisition, PluginOptions, Registrar, Registration, Source
 from superres.catalog import Catalog
-from superres.errors import Cancelled, EngineError, PluginError, RegistrationError, SourceError, StorageError
+from superres.errors import (
+    Cancelled,
+    EngineError,
+    PluginError,
+    RegistrationError,
+    SourceError,
+    StorageError,
+    SuperresError,
+)
 from superres.events import Events
 from superres.hookspecs import hookimpl
 from superres.identity import stage_keys
-from superres.io.images import read_image
+from superres.image import Image
+from superres.io.images import read_image, write_image
 from superres.io.weights import read_weights
 from superres.plan import make_plan
 from superres.stages.store import RunFolder
@@ -234,6 +243,26 @@ def test_a_wrong_specimen_of_a_virtual_scan_is_said_before_it_is_imaged(tmp_path
     with pytest.raises(SourceError, match=r"split\.test names specimens that have no fields: tissue-7") as caught:
         run(tmp_path / "run", *virtual, "split.test=['tissue-7']", "split.validation=0")
     assert "tissue-0, tissue-1, tissue-2" in caught.value.hint
+
+
+@pytest.mark.parametrize("source", ["acquisition", "pairs"])
+def test_a_wrong_specimen_of_files_is_said_before_one_is_opened(tmp_path, source):
+    for kind in ("coarse", "fine"):
+        (tmp_path / kind / "slide-1").mkdir(parents=True)
+        (tmp_path / kind / "slide-1" / "a.tif").write_bytes(b"no image")
+    files = (f"source.plugin={source}", f"source.options.folder={str(tmp_path)!r}", "split.validation=0")
+    with pytest.raises(SourceError, match=r"split\.test names specimens that have no fields: slide-7") as caught:
+        run(tmp_path / "run", *files, "split.test=['slide-7']")
+    assert "slide-1" in caught.value.hint
+    with pytest.raises(SuperresError, match=r"a\.tif"):
+        run(tmp_path / "run", *files, "split.test=['slide-1']", "model.plugin='bicubic'", "model.options={}")
+
+
+def test_a_scan_without_fields_is_told_that_and_not_that_its_specimens_are_too_few(tmp_path, rng):
+    write_image(tmp_path / "coarse" / "slide-1" / "a.tif", Image(rng.random((30, 30), dtype=np.float32), 0.185))
+    with pytest.raises(SourceError, match="1 scans and not one fine field"):
+        run(tmp_path / "run", "source.plugin=acquisition", f"source.options.folder={str(tmp_path)!r}",
+            "source.options.fine=[]", "source.options.fine_pixel_size_um=0.074")
 
 
 def test_fewer_specimens_than_the_split_needs_is_said_before_registration(tmp_path):

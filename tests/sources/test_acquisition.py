@@ -40,7 +40,10 @@ def folder(tmp_path, rng) -> Path:
 
 
 def acquire(folder: Path, **options: object) -> Acquisition:
-    return AcquisitionSource(folder=folder, **options).acquire()
+    source = AcquisitionSource(folder=folder, **options)
+    acquisition = source.acquire()
+    assert source.known_specimens() == acquisition.specimens, "what is told beforehand holds for every layout"
+    return acquisition
 
 
 # ---- what goes together --------------------------------------------------------------------------------------------

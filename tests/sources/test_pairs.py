@@ -36,7 +36,10 @@ def save_pair(folder: Path, rng: np.random.Generator, name: str, shape: tuple[in
 
 
 def acquire(folder: Path, **options: object) -> Acquisition:
-    return PairsSource(folder=folder, **options).acquire()
+    source = PairsSource(folder=folder, **options)
+    acquisition = source.acquire()
+    assert source.known_specimens() == acquisition.specimens, "what is told beforehand holds for every layout"
+    return acquisition
 
 
 def test_pairs_match_by_path_whatever_the_suffix(tmp_path, rng):

@@ -34,7 +34,7 @@ from superres.errors import SourceError
 from superres.io.header import ImageHeader
 from superres.io.images import ImageFile
 from superres.io.table import read_table
-from superres.scan_folder import DESCRIPTION, FIELDS, POSITIONS, read_description
+from superres.scan_folder import DESCRIPTION, FIELDS, POSITIONS, ScanDescription, read_description
 
 
 class AcquisitionSource(Source):
@@ -114,10 +114,7 @@ class AcquisitionSource(Source):
             fine_um, fine_origin = coarse_um, "that of the tiles: there are no fine fields"
         check_finer(coarse_um, fine_um)
         check_not_exchanged(coarse_headers, fine_headers)
-        slides = self._by_slide(coarse, fine)
-        if description is not None:  # slides in the order in which they were scanned
-            order = {slide: number for number, slide in enumerate(description.overlaps)}
-            slides = dict(sorted(slides.items(), key=lambda each: order.get(each[0], len(order))))
+        slides = self._by_slide(coarse, fine, description)
         for slide, (tiles, fields) in slides.items():
             check_alike(slide, {path: coarse_headers[path] for path in tiles if path in coarse_headers},
                         {path: fine_headers[path] for path in fields if path in fine_headers}, folder)
@@ -149,6 +146,13 @@ class AcquisitionSource(Source):
             coarse=objectives[0], fine=objectives[1], coarse_pixel_size_um=coarse_um, fine_pixel_size_um=fine_um,
             simulated="" if description is None else description.simulated, provenance=provenance)
 
+    def known_specimens(self) -> tuple[str, ...]:
+        """By names and tables alone: a split that names others is refused before thousands of headers are read."""
+        coarse, fine = self._find()
+        slides = self._by_slide(coarse, fine, read_description(self.options.folder))
+        specimens, _ = self._specimens(fine, slides)
+        return tuple(dict.fromkeys(specimens[path] for _, fields in slides.values() for path in fields))
+
     def fingerprint(self) -> str:
         """Changes with the name, size or time of a matching file, and with the content of the tables."""
         options = self.options
@@ -168,8 +172,9 @@ class AcquisitionSource(Source):
                               f"({len(both)} files do)", hint="make the patterns narrower")
         return coarse, fine
 
-    def _by_slide(self, coarse: Sequence[Path], fine: Sequence[Path],
+    def _by_slide(self, coarse: Sequence[Path], fine: Sequence[Path], description: ScanDescription | None,
                   ) -> dict[str, tuple[tuple[Path, ...], tuple[Path, ...]]]:
+        """Slide → (its tiles, its fields), in the order in which the slides were scanned where that is known."""
         slides: dict[str, tuple[list[Path], list[Path]]] = {}
         for path in coarse:
             slides.setdefault(self._slide(path), ([], []))[0].append(path)
@@ -181,7 +186,9 @@ class AcquisitionSource(Source):
                     f"tiles (those are of {', '.join(map(repr, list(slides)[:5]))})",
                     hint="give both folders the same name, or set source.options.slide_from ('one' for one slide)")
             slides[slide][1].append(path)
-        return {slide: (tuple(tiles), tuple(fields)) for slide, (tiles, fields) in slides.items()}
+        order = {slide: number for number, slide in enumerate(description.overlaps)} if description is not None else {}
+        ordered = sorted(slides, key=lambda slide: order.get(slide, len(order)))
+        return {slide: (tuple(slides[slide][0]), tuple(slides[slide][1])) for slide in ordered}
 
     def _slide(self, path: Path) -> str:
         how = self.options.slide_from

@@ -106,6 +106,11 @@ class PairsSource(Source):
             coarse=objectives[0], fine=objectives[1], coarse_pixel_size_um=coarse_um, fine_pixel_size_um=fine_um,
             simulated="" if description is None else description.simulated, provenance=provenance)
 
+    def known_specimens(self) -> tuple[str, ...]:
+        fine = [path for _, path in self._matched().values()]
+        specimens, _ = self._specimens(fine)
+        return tuple(dict.fromkeys(specimens[path] for path in fine))
+
     def fingerprint(self) -> str:
         """Changes with a matching file's name, size or time, and the content of scan.json or the specimen table."""
         tables = [self.options.folder / DESCRIPTION]
