@@ -101,7 +101,6 @@ def page(record: Mapping[str, Any]) -> str:
         each = items.get(item)
         if each is None:
             continue
-        made = each["made"]
         parts += [f"## {_plain(each['title'])}", f"**{_plain(each['headline'])}**", f"```sh\n{command(item)}\n```",
                   *(_plain(text) for text in each["differs"])]
         for section in each["sections"]:
@@ -111,9 +110,14 @@ def page(record: Mapping[str, Any]) -> str:
             if section["table"]:
                 parts += ["\n".join(_rows(section["table"])), *([_plain(section["table"]["legend"])]
                                                                if section["table"]["legend"] else [])]
-        parts.append(f"*{made['date']}, commit {made['commit']}, {made['processor']}, {made['threads']} of "
-                     f"{made['cores']} threads, load of the machine {made['load']} at the end.*")
+        parts.append(_hardware(each["made"]))
     return "\n\n".join(_joined(parts)) + "\n"
+
+
+def _hardware(made: Mapping[str, Any]) -> str:
+    busy = " – others worked beside: seconds are upper bounds" if made["load"] > made["cores"] else ""
+    return (f"*{made['date']}, commit {made['commit']}, {made['processor']}, {made['threads']} of "
+            f"{made['cores']} threads, load of the machine {made['load']} at the end{busy}.*")
 
 
 def command(item: Item) -> str:
