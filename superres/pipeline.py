@@ -2,18 +2,34 @@
 
 from __future__ import annotations
 
+import secrets
+import time
 from contextlib import AbstractContextManager, nullcontext
 
 from superres.config import STAGES, Stage
+from superres.errors import StorageError
 from superres.events import Events
 from superres.inference.device import resolve_device
 from superres.plan import Plan
 from superres.results import RunResult, require_own_folder
 from superres.run import Run
 from superres.stages.store import RunFolder
-from superres.training.ranks import ALONE, Ranks, joined, local_device, restarted, started_by_torchrun
+from superres.training.ranks import (
+    ALONE,
+    SAME_FOLDER,
+    Ranks,
+    joined,
+    local_device,
+    restarted,
+    started_by_torchrun,
+)
 
 __all__ = ["Pipeline", "RunResult"]
+
+SIGNED = "superres/signed"
+"""Key under which the first of several processes says what it wrote into the run folder."""
+NETWORK_DISK_SECONDS = 60.0
+"""A network disk may show what another machine wrote this much later: NFS keeps what it knows of a folder so long."""
 
 
 class Pipeline:
@@ -42,18 +58,34 @@ class Pipeline:
         folder = RunFolder(self.plan.output)
         with self._ranks() as ranks:
             if not ranks.first:
+                _require_same_folder(folder, ranks)
                 Run(self.plan, folder, _Silent(self.events), ranks).help_to_train()
                 return RunResult(folder.path, ())
             require_own_folder(folder.path)
             with folder.locked():
                 if not resume and not restarted():  # what a killed attempt of this call has done is kept
                     folder.forget()
+                if ranks.count > 1:
+                    token = secrets.token_hex(8)
+                    folder.sign(token)
+                    ranks.say(SIGNED, token)
                 return Run(self.plan, folder, self.events, ranks).to(until)
 
     def _ranks(self) -> AbstractContextManager[Ranks]:
         if not started_by_torchrun():
             return nullcontext(ALONE)
         return joined(resolve_device(local_device(self.plan.config.run.device)))
+
+
+def _require_same_folder(folder: RunFolder, ranks: Ranks) -> None:
+    """Raises StorageError in a process that does not see the first one's run folder: it would gather and register
+    everything again, and train from another checkpoint."""
+    token, began = ranks.hear(SIGNED), time.monotonic()
+    while not folder.is_signed(token):
+        if time.monotonic() - began > NETWORK_DISK_SECONDS:
+            raise StorageError(f"process {ranks.rank} of {ranks.count} does not see the first one's run folder at "
+                               f"'{folder.path.absolute()}'", hint=SAME_FOLDER)
+        time.sleep(0.2)
 
 
 class _Silent(Events):

@@ -15,9 +15,10 @@ from typing import Any, TextIO
 
 from superres.config import STAGES, Stage
 from superres.errors import StorageError
-from superres.io.atomic import is_temporary, storage_error, temporary_beside, write_json
+from superres.io.atomic import is_temporary, storage_error, temporary_beside, write_json, write_text
 
 DONE = "done.json"
+SIGNATURE = "signature"
 _KEY = re.compile(r"[0-9a-f]{16}")
 """What `key_of` gives."""
 
@@ -90,6 +91,16 @@ class RunFolder:
                 if is_temporary(hidden):
                     _remove(hidden)
             yield
+
+    def sign(self, token: str) -> None:
+        """Leave a token by which another process sees that it has the same folder."""
+        write_text(self.work / SIGNATURE, token)
+
+    def is_signed(self, token: str) -> bool:
+        try:
+            return (self.work / SIGNATURE).read_text(encoding="utf-8") == token
+        except OSError:
+            return False
 
     def stage(self, name: Stage, key: str) -> StageFolder:
         folder = self.work / f"{name}-{key}"

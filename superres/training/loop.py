@@ -25,7 +25,7 @@ from superres.training.job import TrainingJob, TrainingResult
 from superres.training.learner import Learner
 from superres.training.meter import LossMeter
 from superres.training.patches import PatchSet, cut_patches, default_stride_px, some_patches
-from superres.training.ranks import ALONE, Ranks
+from superres.training.ranks import ALONE, Ranks, is_lost_process
 from superres.training.schedule import rate_of, step_count, validation_interval
 
 STAGE = "train"
@@ -76,6 +76,10 @@ def train(job: TrainingJob, events: Events, ranks: Ranks = ALONE) -> TrainingRes
         with ExitStack() as closing:
             return _Training(job, device, events, ranks, closing).run()
     except (RuntimeError, MemoryError) as error:
+        if isinstance(error, RuntimeError) and is_lost_process(error):
+            raise TrainingError("the connection to another process of this training was lost: it was killed, or ended "
+                                "with an error of its own", hint="run the same command again to go on from the last "
+                                "checkpoint; torchrun --max-restarts does so by itself") from error
         if isinstance(error, SuperresError) or not is_out_of_memory(error):
             raise
         batch = f"{job.settings.batch_size} patches of {job.settings.patch_px} px"
@@ -108,6 +112,7 @@ class _Training:
         self.stop = False
         if self.checkpoint_path.exists():
             self._resume()
+        self.ranks.require_same_step(self.state.step, device)
         self._own_up_to_convolutions()
         self.ranks.meet()  # nobody writes before all have read
         self.pictures: Pictures | None = None

@@ -18,6 +18,9 @@ from superres.errors import TrainingError
 PATIENCE = timedelta(hours=24)
 """How long processes wait for the first one, which alone gathers and registers the images."""
 
+SAME_FOLDER = ("put run.output on a disk that all processes see, and start them in the same folder or give it as a "
+               "whole path")
+
 
 @dataclass(frozen=True)
 class Ranks:
@@ -47,6 +50,18 @@ class Ranks:
             dist.all_reduce(values)
         return values
 
+    def require_same_step(self, step: int, device: torch.device) -> None:
+        """Raises TrainingError where the processes do not all go on from one step: the gradients of different networks
+        would be averaged."""
+        if self.count > 1:
+            steps = torch.zeros(self.count, dtype=torch.int64, device=device)
+            steps[self.rank] = step
+            others = {rank: int(each) for rank, each in enumerate(self.total(steps)) if each != steps[0]}
+            if others:
+                rank, other = next(iter(others.items()))
+                raise TrainingError(f"process 0 of {self.count} would go on from step {int(steps[0])}, process {rank} "
+                                    f"from step {other}: they do not read the same checkpoint", hint=SAME_FOLDER)
+
     def meet(self) -> None:
         """Wait until all processes are here."""
         if self.count > 1:
@@ -73,6 +88,11 @@ def started_by_torchrun() -> bool:
 def restarted() -> bool:
     """Whether torchrun has started this process again, after one of them was killed."""
     return os.environ.get("TORCHELASTIC_RESTART_COUNT", "0") != "0"
+
+
+def is_lost_process(error: RuntimeError) -> bool:
+    """Whether it says that another process does not answer any more: gloo has no class of its own for that."""
+    return isinstance(error, dist.DistError) or "gloo/transport" in str(error)
 
 
 @contextmanager

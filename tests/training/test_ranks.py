@@ -3,13 +3,19 @@
 import os
 import subprocess
 import sys
+from contextlib import nullcontext
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
-from superres.errors import TrainingError
+from superres import pipeline
+from superres.errors import StorageError, TrainingError
 from superres.events import Events
+from superres.plan import load_plan
+from superres.run import TRAINS
+from superres.stages.store import RunFolder
 from superres.training.history import read_history
 from superres.training.loop import train
 from superres.training.ranks import ALONE, Ranks
@@ -82,10 +88,61 @@ def test_batches_that_cannot_be_shared_are_refused():
     assert "multiple of 2" in caught.value.hint
 
 
+class Store(dict):
+    """What processes tell each other, in one process."""
+
+    set, get = dict.__setitem__, dict.__getitem__
+
+
+@pytest.mark.parametrize("same", [True, False], ids=["one folder", "another machine's folder"])
+def test_a_process_that_does_not_see_the_run_folder_says_so_before_it_works(tmp_path, monkeypatch, same):
+    monkeypatch.setattr(pipeline, "NETWORK_DISK_SECONDS", 0.0)
+    (tmp_path / "pipeline.toml").write_text(PIPELINE)
+    store = Store({pipeline.SIGNED: b"token", TRAINS: b"no"})
+    monkeypatch.setattr(pipeline.Pipeline, "_ranks", lambda _: nullcontext(Ranks(1, 2, store)))
+    folder = tmp_path / "run"
+    RunFolder(folder).sign("token" if same else "of an earlier attempt")
+    run = pipeline.Pipeline(load_plan(tmp_path / "pipeline.toml", overrides=[f"run.output={folder}"])).run
+    if same:
+        assert run().stages == ()
+        return
+    with pytest.raises(StorageError, match=r"process 1 of 2 does not see the first one's run folder at '/.*/run'") as e:
+        run()
+    assert "a disk that all processes see" in e.value.hint
+    assert [each.name for each in (folder / "work").iterdir()] == ["signature"], "nothing was gathered"
+
+
+class OfTwo(Ranks):
+    """The second of two processes whose first one goes on from step 12."""
+
+    def total(self, values):
+        values[0] = 12
+        return values
+
+
+def test_processes_that_go_on_from_different_steps_are_refused():
+    OfTwo(1, 2).require_same_step(12, torch.device("cpu"))
+    with pytest.raises(TrainingError, match="process 0 of 2 would go on from step 12, process 1 from step 0") as caught:
+        OfTwo(1, 2).require_same_step(0, torch.device("cpu"))
+    assert "a disk that all processes see" in caught.value.hint
+
+
+class Deserted(Ranks):
+    def total(self, values):
+        raise RuntimeError("[/src/gloo/gloo/transport/tcp/pair.cc:537] Read error [127.0.0.1]:42128: Connection reset")
+
+
+def test_a_process_whose_neighbour_was_killed_does_not_blame_the_model(tmp_path):
+    with pytest.raises(TrainingError, match="connection to another process of this training was lost") as caught:
+        train(small_job(tmp_path), Events(), Deserted())
+    assert "from the last checkpoint" in caught.value.hint
+
+
 @pytest.mark.slow
 def test_a_killed_process_is_replaced_and_training_goes_on_from_the_checkpoint(tmp_path):
     done = script(tmp_path, "killed", restarts=2)
     assert "SIGKILL" in done.stderr or "exitcode: -9" in done.stderr or "exitcode  : -9" in done.stderr
+    assert "the connection to another process of this training was lost" in done.stderr
     # Validations, and so checkpoints, every 6 steps.
     assert [(tmp_path / f"steps-{rank}.txt").read_text() for rank in (0, 1)] == ["13 24", "13 24"]
     expected = train(small_job(tmp_path / "one", **BATCH), Events())
