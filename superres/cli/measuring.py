@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from superres.engine import Engine
     from superres.image import Image
     from superres.optics import Optics
-    from superres.report.pages import Page
+    from superres.report.pages import Page, Table
 
 Images = Annotated[list[Path], typer.Argument(metavar="IMAGE...", help="image files (.npy too)", show_default=False)]
 PageOption = Annotated[Path | None, typer.Option(help="write an HTML page with curves and pictures here")]
@@ -61,11 +61,12 @@ def mtf(
     read = [_read(path, pixel_size_um) for path in images]
     if target == "edge":
         edges = [measuring.measure_edge_image(name, image.grey(), size, boxes) for name, image, size in read]
-        table, made = measuring.edge_csv(edges), pages.edge_page(edges, optics)
+        numbers, made = measuring.edge_numbers(edges), pages.edge_page(edges, optics)
     else:
         results = [measuring.measure_target_image(name, image.grey(), size, first_group) for name, image, size in read]
-        table, made = measuring.target_csv(results), pages.target_page(results, [optics] if optics else [], paper)
-    print_page(made, page, table, csv)
+        numbers = measuring.target_numbers(results)
+        made = pages.target_page(results, [optics] if optics else [], paper)
+    print_page(made, page, numbers, csv)
 
 
 def resolution(
@@ -93,7 +94,7 @@ def resolution(
     else:
         results = [measuring.measure_single(image) for image in read]
     made = measuring.resolution_page(results, optics)
-    print_page(made, page, measuring.resolution_csv(results), csv)
+    print_page(made, page, measuring.resolution_numbers(results), csv)
 
 
 def evaluate(
@@ -163,14 +164,14 @@ def weights_names(paths: Sequence[Path | None]) -> list[str]:
     return names
 
 
-def print_page(made: Page, page: Path | None, table: str = "", csv: Path | None = None) -> None:
+def print_page(made: Page, page: Path | None, numbers: Table | None = None, csv: Path | None = None) -> None:
     """Tables to stdout, files where they are wanted, warnings and the page's place to stderr."""
-    from superres.io.atomic import write_text
+    from superres.io.table import write_table
     from superres.report.pages import write_page
 
     with saying_new_folders(page, csv):
-        if csv is not None:
-            write_text(csv, table)
+        if csv is not None and numbers is not None:
+            write_table(csv, numbers.head, numbers.rows)
         if page is not None:
             write_page(made, page)
     typer.echo(made.headline)

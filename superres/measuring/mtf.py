@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -16,6 +14,7 @@ from superres.optics.edge import EdgeTransfer, slanted_edge
 from superres.optics.usaf.measure import ElementBars, ElementContrast, by_element, finest_resolved, measure_target
 from superres.optics.usaf.reading import TargetReading, read_target
 from superres.optics.usaf.target import Element
+from superres.report.pages import Table
 
 ABOVE_TRUTH = 0.05
 """Contrast: two measurements on noisy images of one target differ by less (each is within 0.05 of the noise-free one,
@@ -151,32 +150,29 @@ def measure_edge_image(name: str, grey: FloatArray, pixel_size_um: float | None,
         raise ImageError(f"'{name}': {error.message}", hint=error.hint) from error
 
 
-def target_csv(results: Sequence[TargetResult]) -> str:
+def target_numbers(results: Sequence[TargetResult]) -> Table:
     """One line a pattern: everything that was measured."""
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow(["image", "group", "element", "bars", "cycles_per_mm", "cycles_per_px", "contrast", "i_max", "i_min",
-                    "noise_sd", "px_per_period", "sampling_limited", "bars_seen", "reason", "y_px", "x_px"])
+    rows = []
     for result in results:
         for row in result.rows:
             pattern, measured = row.pattern, row.measured
             absolute = result.reading.absolute
-            table.writerow([
-                result.name, pattern.element.group if absolute else f"+{pattern.element.group}",
-                pattern.element.number, pattern.bars, f"{row.frequency_cycles_per_mm:.6g}" if absolute else "",
+            rows.append([
+                result.name, str(pattern.element.group) if absolute else f"+{pattern.element.group}",
+                str(pattern.element.number), pattern.bars, f"{row.frequency_cycles_per_mm:.6g}" if absolute else "",
                 f"{row.frequency_cycles_per_px:.6g}", f"{measured.contrast:.4f}", f"{measured.i_max:.4f}",
                 f"{measured.i_min:.4f}", f"{measured.noise:.5f}", f"{pattern.place.period_length_px:.3f}",
                 "yes" if measured.sampling_limited else "no", "yes" if pattern.detected else "no", measured.reason,
                 f"{pattern.place.centre_px[0]:.2f}", f"{pattern.place.centre_px[1]:.2f}"])
-    return stream.getvalue()
+    return Table(["image", "group", "element", "bars", "cycles_per_mm", "cycles_per_px", "contrast", "i_max", "i_min",
+                  "noise_sd", "px_per_period", "sampling_limited", "bars_seen", "reason", "y_px", "x_px"], rows)
 
 
-def edge_csv(results: Sequence[EdgeResult]) -> str:
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow(["image", "cycles_per_px", "cycles_per_um", "transfer"])
+def edge_numbers(results: Sequence[EdgeResult]) -> Table:
+    """One line a frequency of each edge's transfer."""
+    rows = []
     for result in results:
         for frequency, value in zip(result.transfer.frequency, result.transfer.transfer, strict=True):
             per_um = f"{frequency / result.pixel_size_um:.5f}" if result.pixel_size_um else ""
-            table.writerow([result.name, f"{frequency:.5f}", per_um, f"{value:.5f}"])
-    return stream.getvalue()
+            rows.append([result.name, f"{frequency:.5f}", per_um, f"{value:.5f}"])
+    return Table(["image", "cycles_per_px", "cycles_per_um", "transfer"], rows)

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-import io
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -139,19 +137,18 @@ def _shared(a: FloatArray, b: FloatArray, down: int, right: int) -> tuple[FloatA
             b[top + down:top + down + height, left + right:left + right + width])
 
 
-def resolution_csv(results: Sequence[ResolutionResult]) -> str:
-    stream = io.StringIO()
-    table = csv.writer(stream, lineterminator="\n")
-    table.writerow(["image", "quantity", "cycles_per_um", "value"])
+def resolution_numbers(results: Sequence[ResolutionResult]) -> Table:
+    """One line a ring: of every image's spectrum, and of its ring correlation where it has one."""
+    rows = []
     for result in results:
         power = power_per_area(result.spectrum, result.pixel_size_um)
         for frequency, value in zip(result.spectrum.frequency, power, strict=True):
-            table.writerow([result.name, "power_um2", f"{frequency / result.pixel_size_um:.5f}", f"{value:.6g}"])
+            rows.append([result.name, "power_um2", f"{frequency / result.pixel_size_um:.5f}", f"{value:.6g}"])
         if result.correlation is not None:
             for frequency, value in zip(result.correlation.frequency, result.correlation.correlation, strict=True):
-                table.writerow([result.name, "ring_correlation", f"{frequency / result.pixel_size_um:.5f}",
-                                f"{value:.5f}"])
-    return stream.getvalue()
+                rows.append([result.name, "ring_correlation", f"{frequency / result.pixel_size_um:.5f}",
+                             f"{value:.5f}"])
+    return Table(["image", "quantity", "cycles_per_um", "value"], rows)
 
 
 def resolution_page(results: Sequence[ResolutionResult], optics: Optics | None) -> Page:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import csv
-import io
 import math
 from collections.abc import Iterable
 from dataclasses import astuple, dataclass, fields
 from pathlib import Path
 
 from superres.errors import TrainingError
-from superres.io.atomic import storage_error, write_text
+from superres.io.atomic import storage_error
+from superres.io.table import write_table
 
 
 @dataclass(frozen=True)
@@ -35,14 +35,14 @@ COLUMNS = tuple(field.name for field in fields(HistoryRow))
 
 def write_history(path: Path, rows: Iterable[HistoryRow]) -> None:
     """Write the whole file anew, at once or not at all."""
-    write_text(path, _lines([COLUMNS]) + _lines(_cells(row) for row in rows))
+    write_table(path, COLUMNS, (_cells(row) for row in rows))
 
 
 def append_history(path: Path, row: HistoryRow) -> None:
     """Add one line to a file that `write_history` began."""
     try:
         with open(path, "a", encoding="utf-8", newline="") as stream:
-            stream.write(_lines([_cells(row)]))
+            csv.writer(stream, lineterminator="\n").writerow(_cells(row))
     except OSError as error:
         raise storage_error(path, error) from error
 
@@ -64,9 +64,3 @@ def read_history(path: Path) -> tuple[HistoryRow, ...]:
 def _cells(row: HistoryRow) -> tuple[str, ...]:
     # repr keeps every bit of a loss, so that two runs can be compared by their files.
     return tuple("" if isinstance(value, float) and math.isnan(value) else repr(value) for value in astuple(row))
-
-
-def _lines(rows: Iterable[Iterable[str]]) -> str:
-    text = io.StringIO()
-    csv.writer(text, lineterminator="\n").writerows(rows)
-    return text.getvalue()
