@@ -61,6 +61,12 @@ def test_error_grows_with_defocus_and_noise():
     for rows in measured("sweeps").values():
         assert all(row["fields"] + row["refused"] >= 24 for row in rows)
         assert rows[-1]["median_px"] > 2 * rows[0]["median_px"] and rows[-1]["p95_px"] <= 0.09
+    (odd,) = [row for row in measured("sweeps")["defocus_um"] if row["value"] == 0.8]
+    name, median = max(odd["section medians_px"].items(), key=lambda item: item[1])
+    others = max(value for each, value in odd["section medians_px"].items() if each != name)
+    text = " ".join(PAGE.read_text(encoding="utf-8").split())
+    assert (f"{name.partition('.')[0]} lies at a median of {median:.3f} px there, the seven others at {others:.3f} at "
+            "most") in text
 
 
 def test_time_grows_with_the_work():
