@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from itertools import combinations
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal, cast
@@ -12,6 +12,7 @@ import typer
 from superres.cli.shared import console_events, saying_new_folders
 from superres.cli.words import for_pairs, in_words
 from superres.errors import ImageError, SuperresError
+from superres.events import Events, Progress
 
 if TYPE_CHECKING:
     from superres.api.evaluator import Evaluator
@@ -63,7 +64,11 @@ def mtf(
         edges = [measuring.measure_edge_image(name, image.grey(), size, boxes) for name, image, size in read]
         numbers, made = measuring.edge_numbers(edges), pages.edge_page(edges, optics)
     else:
-        results = [measuring.measure_target_image(name, image.grey(), size, first_group) for name, image, size in read]
+        with console_events() as events:
+            results = [measuring.measure_target_image(name, image.grey(), size, first_group,
+                                                      _step(events, name, number, len(read)))
+                       for number, (name, image, size) in enumerate(read)]
+            events.progress(Progress("mtf", 1, 1, "all read"))
         numbers = measuring.target_numbers(results)
         made = pages.target_page(results, [optics] if optics else [], paper)
     print_page(made, page, numbers, csv)
@@ -192,6 +197,15 @@ def open_engine(weights: Path | None, device: str) -> Engine:
     from superres.weights import shipped_weights
 
     return Engine.load(weights if weights is not None else shipped_weights(), device=device)
+
+
+def _step(events: Events, name: str, number: int, count: int) -> Callable[[int, int], None]:
+    """What tells of the search in one of several images, and stops it on Ctrl-C."""
+    def told(done: int, total: int) -> None:
+        events.raise_if_cancelled()
+        events.progress(Progress("mtf", number * total + done, count * total, f"looking for a target in {name}"))
+
+    return told
 
 
 def _evaluator(catalog: Catalog, name: str) -> Evaluator:

@@ -14,6 +14,7 @@ from superres.optics.edge import EdgeTransfer, slanted_edge
 from superres.optics.usaf.measure import ElementBars, ElementContrast, by_element, finest_resolved, measure_target
 from superres.optics.usaf.reading import TargetReading, read_target
 from superres.optics.usaf.target import Element
+from superres.optics.usaf.triplets import Step
 from superres.report.pages import Table
 
 ABOVE_TRUTH = 0.05
@@ -106,11 +107,14 @@ def measure_target_at(name: str, grey: FloatArray, where: TargetResult) -> Targe
     return replace(where, name=name, grey=grey, rows=measure_target(grey, where.reading.patterns))
 
 
-def measure_target_image(name: str, grey: FloatArray, pixel_size_um: float | None, first_group: int | None = None
-                         ) -> TargetResult:
-    """Raises ImageError, naming the image, where no target can be read."""
+def measure_target_image(name: str, grey: FloatArray, pixel_size_um: float | None, first_group: int | None = None,
+                         step: Step = lambda done, total: None) -> TargetResult:
+    """step: hears (done, total) while the target is looked for.
+
+    Raises ImageError, naming the image, where no target can be read.
+    """
     try:
-        reading = read_target(grey, pixel_size_um, first_group)
+        reading = read_target(grey, pixel_size_um, first_group, step)
     except ImageError as error:
         raise ImageError(f"'{name}': {error.message}", hint=error.hint) from error
     return TargetResult(name, grey, reading, measure_target(grey, reading.patterns), reading.pixel_size_um

@@ -76,6 +76,11 @@ def test_no_side_output_takes_the_place_of_an_image(superres, target_file, tmp_p
     assert target_file.read_bytes() == content and not (tmp_path / "out.tif").exists()
 
 
+def test_mtf_tells_which_image_it_reads(superres, target_file):
+    outcome = superres("mtf", target_file)
+    assert f"mtf: looking for a target in {Path(target_file).name}" in outcome.err and "mtf: done in" in outcome.err
+
+
 def test_mtf_warns_where_the_target_contradicts_the_files_pixel_size(superres, target_file):
     told = 3.90625 / 12
     for factor in (1.3, 4.0):  # by its bars; by its numerals, which are two groups off

@@ -3,11 +3,13 @@
 import cv2
 import numpy as np
 import pytest
+from skimage.measure import label, regionprops
 
 from superres.errors import ImageError
 from superres.optics.usaf.measure import measure_target
 from superres.optics.usaf.reading import read_target
 from superres.optics.usaf.target import Element, TargetSpec, bar_rectangles, draw_target
+from superres.optics.usaf.triplets import LEVELS, _bars
 
 SPEC = TargetSpec(first_group=4, nests=2, dust=60, margin_um=40.0)
 PIXEL_UM = 2.0
@@ -23,6 +25,33 @@ def seen(drawn):
     """A camera's view of it: a pixel of blur, 1 % of noise, dust."""
     blurred = cv2.GaussianBlur(drawn.transmittance, (0, 0), 0.8)
     return (blurred + np.random.default_rng(5).normal(0, 0.01, blurred.shape)).astype(np.float32)
+
+
+def test_bars_are_measured_like_scikit_image_measures_regions(seen):
+    """Whole frames of noise too, in seconds: all patches are measured at once, by the moments of their pixels."""
+    noise = np.random.default_rng(1).random((400, 400)).astype(np.float32)
+    for mask in (seen < 0.5, noise > 0.5):
+        regions = {tuple(np.round(each.centroid, 6)): each for each in regionprops(label(mask, connectivity=1))}
+        found = _bars(mask)
+        assert len(found) > 20
+        for bar in found:
+            region = regions[tuple(np.round(bar.centre, 6))]
+            values = np.sort(np.linalg.eigvalsh(np.cov(region.coords.T)))
+            assert bar.length == pytest.approx(np.sqrt(12 * values[1] + 1))
+            apart = (bar.angle - region.orientation + np.pi / 2) % np.pi - np.pi / 2
+            assert abs(apart) < 1e-6
+
+
+def test_the_search_tells_how_far_it_is_and_can_be_stopped(seen):
+    told = []
+    read_target(seen, step=lambda done, total: told.append((done, total)))
+    assert told == [(number, LEVELS) for number in range(LEVELS)]
+
+    def stop(done, total):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        read_target(seen, step=stop)
 
 
 def turned(image, angle_deg, scale=1.0):

@@ -14,7 +14,7 @@ from superres.optics.usaf.contrast import BarPlace
 from superres.optics.usaf.fit import LayoutFit, fit_layout
 from superres.optics.usaf.numerals import read_first_group
 from superres.optics.usaf.target import BLOCK_PERIODS, Bars, Element, nest_patterns
-from superres.optics.usaf.triplets import Triplet, find_triplets
+from superres.optics.usaf.triplets import Step, Triplet, find_triplets
 
 COMFORTABLE_PX = 1000
 """Images up to half as large are enlarged before anything is looked for."""
@@ -62,18 +62,18 @@ class TargetReading:
         return element.label if self.absolute else f"+{element.label}"
 
 
-def read_target(plane: npt.NDArray[np.floating], pixel_size_um: float | None = None, first_group: int | None = None
-                ) -> TargetReading:
+def read_target(plane: npt.NDArray[np.floating], pixel_size_um: float | None = None, first_group: int | None = None,
+                step: Step = lambda done, total: None) -> TargetReading:
     """Find the target and name its elements.
 
     plane: (H, W) intensities of any scale; any orientation, seen from either side, part of it.
     pixel_size_um: where known; within a factor of 1.8 where the layout is seen well, of 1.2 where it is not.
     first_group: of the coarsest pattern seen, where known.  Without both, the groups' numerals are read; where these
-    cannot be, groups are counted from the coarsest seen and `absolute` is False.
+    cannot be, groups are counted from the coarsest seen and `absolute` is False.  step: see find_triplets.
     Raises ImageError when there is no target, or too little of it to tell its elements apart.
     """
     enlarged, factor = _enlarged(plane)
-    triplets = find_triplets(enlarged)
+    triplets = find_triplets(enlarged, step)
     fit = fit_layout(triplets)
     if pixel_size_um is not None and (fit is None or fit.score < CLEAR_LEAD * fit.rival):
         fit = fit_layout(triplets, 6 * math.log2(1000 * factor / pixel_size_um))

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 import numpy.typing as npt
-from scipy import ndimage
+from scipy import ndimage, spatial
 
 Reals = npt.NDArray[np.float64]
+
+Step = Callable[[int, int], None]
+"""Called with (done, total) while something is looked for; may raise to stop it."""
 
 LEVELS = 12
 """Thresholds between the darkest and the brightest value: unevenly lit and half-resolved bars come apart at other
@@ -43,19 +47,18 @@ class Triplet:
 class _Bar:
     centre: Reals
     length: float
-    width: float
     angle: float
-    filled: float
 
 
-def find_triplets(plane: npt.NDArray[np.floating]) -> tuple[Triplet, ...]:
+def find_triplets(plane: npt.NDArray[np.floating], step: Step = lambda done, total: None) -> tuple[Triplet, ...]:
     """All groups of three bars, of either polarity, each once.
 
-    plane: (H, W) intensities of any scale.
+    plane: (H, W) intensities of any scale.  step: hears of every threshold.
     """
     scaled = _evened(np.asarray(plane, dtype=np.float32))
     found: list[Triplet] = []
-    for level in np.linspace(0.08, 0.92, LEVELS):
+    for number, level in enumerate(np.linspace(0.08, 0.92, LEVELS)):
+        step(number, LEVELS)
         for dark in (True, False):
             mask = scaled < level if dark else scaled > level
             found += _triplets(_bars(mask), dark)
@@ -76,29 +79,38 @@ def _evened(plane: npt.NDArray[np.float32]) -> npt.NDArray[np.float32]:
 
 
 def _bars(mask: npt.NDArray[np.bool_]) -> list[_Bar]:
-    """Separate patches that could be one bar; those at the border are cut and do not count."""
-    count, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
+    """Separate patches that could be one bar; those at the border are cut and do not count.
+
+    All patches at once: noise has hundreds of thousands of them.
+    """
+    _, labels, stats, _ = cv2.connectedComponentsWithStats(mask.astype(np.uint8), connectivity=4)
     height, width = mask.shape
-    bars = []
-    for number in range(1, count):
-        x, y, w, h, area = (int(value) for value in stats[number])
-        if area < 6 or area > 0.05 * mask.size or x == 0 or y == 0 or x + w == width or y + h == height:
-            continue
-        if area < 0.12 * w * h:  # thin and slanted at most: frames and letters drop out before the costly part
-            continue
-        part = labels[y:y + h, x:x + w] == number
-        rows, columns = np.nonzero(part)
-        middle = np.array([rows.mean(), columns.mean()])
-        moments = np.cov(np.stack([rows, columns]).astype(np.float64)) if area > 1 else np.eye(2)
-        values, vectors = np.linalg.eigh(moments)
-        # a pixel is a square, not a point: its own variance of 1/12 belongs to the bar
-        short, long = (math.sqrt(12 * max(float(value), 0.0) + 1) for value in values)
-        if not _ASPECT[0] <= long / short <= _ASPECT[1]:
-            continue
-        direction = vectors[:, 1]
-        angle = math.atan2(direction[1], direction[0]) % math.pi
-        bars.append(_Bar(middle + np.array([y, x]), long, short, angle, area / (long * short)))
-    return [bar for bar in bars if 0.72 <= bar.filled <= 1.25]
+    x, y, w, h, area = stats.T.astype(np.int64)
+    # Thin and slanted at most: frames and letters drop out before the costly part.
+    wanted = (area >= 6) & (area <= 0.05 * mask.size) & (area >= 0.12 * w * h)
+    wanted &= (x > 0) & (y > 0) & (x + w < width) & (y + h < height)
+    wanted[0] = False  # what is not in the mask
+    number = np.cumsum(wanted) - 1
+    rows, columns = np.nonzero(wanted[labels])
+    patch = number[labels[rows, columns]]
+    x, y, area, count = x[wanted], y[wanted], area[wanted].astype(np.float64), int(wanted.sum())
+    down, right = (rows - y[patch]).astype(np.float64), (columns - x[patch]).astype(np.float64)
+
+    def mean(values: Reals) -> Reals:
+        return np.asarray(np.bincount(patch, values, count) / area)
+
+    middle = np.stack([mean(down), mean(right)], axis=1)
+    down, right = down - middle[patch, 0], right - middle[patch, 1]
+    unbiased = area / (area - 1)
+    yy, xx, yx = (mean(product) * unbiased for product in (down * down, right * right, down * right))
+    half, apart = (yy + xx) / 2, np.hypot((yy - xx) / 2, yx)
+    # a pixel is a square, not a point: its own variance of 1/12 belongs to the bar
+    short, long = (np.sqrt(12 * np.maximum(value, 0.0) + 1) for value in (half - apart, half + apart))
+    angle = np.arctan2(2 * yx, yy - xx) / 2 % math.pi
+    filled, aspect = area / (long * short), long / short
+    centre = middle + np.stack([y, x], axis=1)
+    kept = (aspect >= _ASPECT[0]) & (aspect <= _ASPECT[1]) & (filled >= 0.72) & (filled <= 1.25)
+    return [_Bar(centre[at], float(long[at]), float(angle[at])) for at in np.flatnonzero(kept)]
 
 
 def _triplets(bars: list[_Bar], dark: bool) -> list[Triplet]:
@@ -108,19 +120,22 @@ def _triplets(bars: list[_Bar], dark: bool) -> list[Triplet]:
     centres = np.array([bar.centre for bar in bars])
     lengths = np.array([bar.length for bar in bars])
     angles = np.array([bar.angle for bar in bars])
+    tree = spatial.cKDTree(centres)
     for number, bar in enumerate(bars):
+        # Neighbours lie within 0.54 of a length; noise has thousands of bars, and all pairs of them would take minutes.
+        near = np.array(sorted(tree.query_ball_point(bar.centre, 0.55 * bar.length)))
         along = np.array([math.cos(bar.angle), math.sin(bar.angle)])
         across = np.array([-along[1], along[0]])
-        offset = centres - bar.centre
+        offset = centres[near] - bar.centre
         aside = offset @ across / bar.length
-        similar = (np.abs(offset @ along) < 0.15 * bar.length) & (np.abs(lengths / bar.length - 1) < 0.25)
-        similar &= np.abs((angles - bar.angle + np.pi / 2) % np.pi - np.pi / 2) < 0.2
+        similar = (np.abs(offset @ along) < 0.15 * bar.length) & (np.abs(lengths[near] / bar.length - 1) < 0.25)
+        similar &= np.abs((angles[near] - bar.angle + np.pi / 2) % np.pi - np.pi / 2) < 0.2
         # neighbours are 2/5 of a length apart; thresholds change the length by up to a fifth
-        before = np.flatnonzero(similar & (aside > -0.52) & (aside < -0.3))
-        after = np.flatnonzero(similar & (aside > 0.3) & (aside < 0.52))
+        at_left, at_right = similar & (aside > -0.52) & (aside < -0.3), similar & (aside > 0.3) & (aside < 0.52)
+        before, after = near[at_left], near[at_right]
         if len(before) != 1 or len(after) != 1:
             continue
-        steps = -aside[before[0]], aside[after[0]]
+        steps = -float(aside[at_left][0]), float(aside[at_right][0])
         period = bar.length * (steps[0] + steps[1]) / 2
         uneven = abs(steps[0] - steps[1]) / (steps[0] + steps[1])
         if period < LEAST_PERIOD_PX or uneven > 0.08:
