@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,11 +30,13 @@ GAP_PX = 4
 class Curves:
     """TensorBoard's event files in folder/tensorboard; does nothing where they were not asked for.
 
-    Raises TrainingError where TensorBoard is not installed.
+    Raises TrainingError where TensorBoard is not installed, and StorageError where its files cannot be written: its
+    writer has a thread of its own, whose errors come with any later call.
     """
 
     def __init__(self, track: str, folder: Path, step: int) -> None:
         self._writer: Any = None
+        self._folder = folder / TENSORBOARD
         if track == "tensorboard":
             try:
                 from torch.utils.tensorboard import SummaryWriter
@@ -40,32 +44,37 @@ class Curves:
                 raise TrainingError(f"train.track is tensorboard, which cannot be loaded: {error}",
                                     hint="pip install 'superres[track]'") from error
             # What a killed session wrote after its last checkpoint would otherwise stand beside the same steps.
-            self._writer = SummaryWriter(str(folder / TENSORBOARD), purge_step=step)
+            with self._storing():
+                self._writer = SummaryWriter(str(self._folder), purge_step=step)
 
     def row(self, row: HistoryRow) -> None:
         if self._writer is None:
             return
-        for name in ("learning_rate", "training_loss", "validation_loss"):
-            value = getattr(row, name)
-            if math.isfinite(value):
-                self._writer.add_scalar(name, value, row.step)
-        self._flush()
+        with self._storing():
+            for name in ("learning_rate", "training_loss", "validation_loss"):
+                value = getattr(row, name)
+                if math.isfinite(value):
+                    self._writer.add_scalar(name, value, row.step)
+            self._writer.flush()
 
     def picture(self, step: int, picture: FloatArray) -> None:
         """picture: (H, W, 3) float32 in [0, 1]."""
         if self._writer is not None:
-            self._writer.add_image("validation field", picture, step, dataformats="HWC")
-            self._flush()
+            with self._storing():
+                self._writer.add_image("validation field", picture, step, dataformats="HWC")
+                self._writer.flush()
 
     def close(self) -> None:
         if self._writer is not None:
-            self._writer.close()
+            with self._storing():
+                self._writer.close()
 
-    def _flush(self) -> None:
+    @contextmanager
+    def _storing(self) -> Iterator[None]:
         try:
-            self._writer.flush()
+            yield
         except OSError as error:
-            raise storage_error(Path(self._writer.log_dir), error) from error
+            raise storage_error(self._folder, error) from error
 
 
 class Pictures:

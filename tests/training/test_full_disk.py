@@ -61,13 +61,29 @@ def test_a_history_that_cannot_be_continued_says_so(tmp_path, uninterrupted):
     assert len(read_history(tmp_path / HISTORY_FILE)) == 4
 
 
+@pytest.mark.parametrize("call", ["add_scalar", "add_image", "flush", "close"])
+def test_tensorboards_files_on_a_full_disk_do_not_blame_the_model(tmp_path, monkeypatch, call):
+    """Its thread meets the full disk; the next call, whichever it is, raises."""
+    tensorboard = pytest.importorskip("torch.utils.tensorboard", reason="the extra superres[track] is not installed")
+
+    def full(*_, **__):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(tensorboard.SummaryWriter, call, full)
+    with pytest.raises(StorageError, match=r"no space left on the disk for .*tensorboard"):
+        train(small_job(tmp_path, track="tensorboard"), Events())
+
+
 @pytest.mark.slow
+@pytest.mark.parametrize("track", ["none", "tensorboard"])
 @pytest.mark.skipif(os.name != "posix" or not hasattr(os, "geteuid") or os.geteuid() != 0,
                     reason="mounting a small disk needs root")
-def test_a_disk_that_is_really_full(tmp_path, uninterrupted):
+def test_a_disk_that_is_really_full(tmp_path, uninterrupted, track):
     """A file system of a hundred pages: what is left of it beside the ballast holds no second checkpoint of 100 kB."""
     import subprocess
 
+    if track == "tensorboard":
+        pytest.importorskip("tensorboard", reason="the extra superres[track] is not installed")
     disk = tmp_path / "disk"
     disk.mkdir()
     mounted = subprocess.run(["mount", "-t", "tmpfs", "-o", "size=400k", "tmpfs", str(disk)], capture_output=True,
@@ -83,11 +99,11 @@ def test_a_disk_that_is_really_full(tmp_path, uninterrupted):
                     stream.write(bytes(4096))
 
         with pytest.raises(StorageError, match="no space left"):
-            train(small_job(disk, pictures=False), Watch({13: fill}))
+            train(small_job(disk, pictures=False, track=track), Watch({13: fill}))
         assert (disk / CHECKPOINT_FILE).stat().st_size > 0
         ballast.unlink()
         resumed = Watch()
-        assert_same(train(small_job(disk, pictures=False), resumed), uninterrupted)
+        assert_same(train(small_job(disk, pictures=False, track=track), resumed), uninterrupted)
         assert resumed.steps[0] == 13
     finally:
         subprocess.run(["umount", str(disk)], check=False)
