@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
@@ -22,6 +23,7 @@ from superres.training.learner import Learner
 
 FORMAT_VERSION = 1
 _METADATA_KEY = "superres-checkpoint"
+_ANEW = "delete this file: training begins anew, and what was registered is kept (--fresh would compute that again too)"
 
 Tensors = Mapping[str, npt.NDArray[Any]]
 
@@ -67,6 +69,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
                                    ("optimiser", checkpoint.optimiser), ("average", checkpoint.average))
                for name, tensor in each.items()}
     tensors["history"] = np.array([astuple(row) for row in checkpoint.history], dtype=np.float64).reshape(-1, 6)
+    record["sha256"] = _digest(tensors)
     # Python's JSON writes floats with all their bits, and Infinity, which best_loss is before the first validation.
     write_bytes(path, save_tensors(tensors, {_METADATA_KEY: json.dumps(record)}))
 
@@ -79,6 +82,8 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if record["version"] != FORMAT_VERSION:
             raise ValueError(f"format version {record['version']}; expected {FORMAT_VERSION}")
         tensors = parse_safetensors(content, str(path))
+        if record.get("sha256", found := _digest(tensors)) != found:  # older checkpoints have none
+            raise ValueError("its tensors are not the ones that were written; the disk or a copy changed them")
         rows = tuple(HistoryRow(int(row[0]), *row[1:]) for row in tensors.pop("history").tolist())
         groups: dict[str, dict[str, npt.NDArray[Any]]] = {"network": {}, "best": {}, "optimiser": {}, "average": {}}
         for name, tensor in tensors.items():
@@ -92,7 +97,15 @@ def read_checkpoint(path: Path) -> Checkpoint:
     except (WeightsError, OSError, KeyError, ValueError, TypeError) as error:
         reason = error.message if isinstance(error, WeightsError) else f"{type(error).__name__}: {error}"
         raise TrainingError(f"cannot resume from the checkpoint '{path}': {reason}",
-                            hint="start this run anew with --fresh") from error
+                            hint=_ANEW) from error
+
+
+def _digest(tensors: Tensors) -> str:
+    digest = hashlib.sha256()
+    for name, tensor in sorted(tensors.items()):
+        digest.update(name.encode())
+        digest.update(np.ascontiguousarray(tensor).data)
+    return digest.hexdigest()
 
 
 def tensors_of(network: nn.Module) -> dict[str, npt.NDArray[Any]]:
@@ -131,7 +144,7 @@ def restore(checkpoint: Checkpoint, learner: Learner, path: Path) -> None:
             learner.scaler.load_state_dict(dict(checkpoint.scaler))
     except (RuntimeError, KeyError) as error:
         raise TrainingError(f"the checkpoint '{path}' is of another network: {str(error).splitlines()[0]}",
-                            hint="start this run anew with --fresh") from error
+                            hint=_ANEW) from error
 
 
 def _beside(parameter: Tensor, value: npt.NDArray[Any]) -> Tensor:

@@ -1,5 +1,6 @@
 """Stopped in any way, a training goes on as if nothing had happened."""
 
+import json
 import os
 import signal
 import subprocess
@@ -266,14 +267,32 @@ def test_a_checkpoint_of_another_job_is_left_out_aloud(tmp_path, uninterrupted):
 
 @pytest.mark.parametrize("damage", [lambda content: content[:len(content) // 2], lambda content: b"",
                                     lambda content: content[:5], lambda content: b"PK\x03\x04" + bytes(200)])
-def test_a_damaged_checkpoint_says_what_to_do(tmp_path, damage):
+def test_a_damaged_checkpoint_says_what_to_do(tmp_path, uninterrupted, damage):
     with pytest.raises(Cancelled):
         train(small_job(tmp_path), Watch({2: Events.cancel}))
     path = tmp_path / CHECKPOINT_FILE
     path.write_bytes(damage(path.read_bytes()))
     with pytest.raises(TrainingError, match="cannot resume from the checkpoint") as caught:
         train(small_job(tmp_path), Events())
-    assert "--fresh" in caught.value.hint
+    assert "delete this file" in caught.value.hint and "--fresh" in caught.value.hint
+    path.unlink()
+    assert_same(train(small_job(tmp_path), Events()), uninterrupted)
+
+
+@pytest.mark.parametrize("group", ["network", "best", "optimiser", "history"])
+def test_a_checkpoint_that_a_disk_changed_is_not_trained_on(tmp_path, group):
+    """One bit of one number: the format itself has no checksum."""
+    with pytest.raises(Cancelled):
+        train(small_job(tmp_path), Watch({7: Events.cancel}))
+    path = tmp_path / CHECKPOINT_FILE
+    content = bytearray(path.read_bytes())
+    length = int.from_bytes(content[:8], "little")
+    header = json.loads(content[8:8 + length])
+    begin, _ = next(each["data_offsets"] for name, each in header.items() if name.startswith(group))
+    content[8 + length + begin] ^= 1
+    path.write_bytes(content)
+    with pytest.raises(TrainingError, match="not the ones that were written"):
+        train(small_job(tmp_path), Events())
 
 
 def test_a_checkpoint_of_another_network_says_so(tmp_path):
