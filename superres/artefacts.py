@@ -26,6 +26,7 @@ from superres.stages.records import Registered
 from superres.stages.split import Split, check_scale, choose_split, require_fields
 from superres.stages.store import RunFolder, StageFolder
 from superres.training.job import TrainingJob
+from superres.training.loop import CHECKPOINT_FILE
 from superres.training.ranks import ALONE, Ranks, local_device
 
 TRAINS = "superres/trains"
@@ -138,6 +139,11 @@ class Artefacts:
             return train_stage.describe_untrained(
                 plan.model, self.acquisition, self.registered.pairs, provenance, folder, self.events
             )
+        if not (folder.path / CHECKPOINT_FILE).exists():
+            for each in self.folder.unfinished("train", folder):
+                if (each / CHECKPOINT_FILE).exists():
+                    self.events.note("train", "settings or data differ from those of the unfinished training in "
+                                              f"'{each}': that one is kept, and another begins at step 0")
         job = self.job
         self.ranks.say(TRAINS, "yes")
         return train_stage.train(job, self.acquisition, provenance, folder, self.events, self.ranks)

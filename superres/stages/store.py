@@ -116,6 +116,10 @@ class RunFolder:
             if other != finished.path and not (name == "train" and not StageFolder(other).finished):
                 _remove(other)
 
+    def unfinished(self, name: Stage, but: StageFolder) -> list[Path]:
+        """Folders of other keys in which the stage has begun."""
+        return [each for each in self._stages(name) if each != but.path and not StageFolder(each).finished]
+
     def forget(self) -> None:
         """Remove all intermediate work, so that everything is computed afresh."""
         for name in STAGES:

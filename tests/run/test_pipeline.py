@@ -385,6 +385,25 @@ def test_a_disk_that_is_full_after_training_costs_no_training(tmp_path, monkeypa
     assert any("going on from the checkpoint at step 6 of 6" in text for text in notes.texts)
 
 
+class StopInTraining(Notes):
+    def progress(self, progress):
+        if progress.stage == "train" and progress.done == 2:
+            self.cancel()
+
+
+def test_other_settings_begin_another_training_aloud_and_the_unfinished_one_is_kept(tmp_path):
+    with pytest.raises(Cancelled):
+        run(tmp_path / "run", events=StopInTraining())
+    notes = Notes()
+    run(tmp_path / "run", "train.steps=9", events=notes)
+    (told,) = [text for text in notes.texts if "unfinished training" in text]
+    assert "'" + str(tmp_path / "run" / "work" / "train-") in told and told.endswith("another begins at step 0")
+    back = Notes()
+    run(tmp_path / "run", events=back)
+    assert any("going on from the checkpoint at step 2 of 6" in text for text in back.texts)
+    assert not any("unfinished" in text for text in back.texts)
+
+
 def test_another_evaluator_does_not_train_again(tmp_path):
     run(tmp_path / "run")
     before = modified(tmp_path / "run")
