@@ -125,6 +125,7 @@ def make_plan(
     start_from = _start_from(tables.get("train", {}), cast(Model | None, model), base, problems)
     if config is not None:
         problems += _repeated_evaluators(config)
+        problems += _patience_problems(config)
     if problems or config is None:
         given = {override_key(text) for text in overrides}
         raise ConfigError(
@@ -240,6 +241,14 @@ def _precision_problems(train: Any, run: Any) -> list[Problem]:
         return []
     return [Problem("train.precision", "float16 needs a GPU, and run.device is 'cpu'",
                     "use precision = \"float32\", or another device")]
+
+
+def _patience_problems(config: PipelineConfig) -> list[Problem]:
+    """Patience waits for a better validation, and without specimens to validate on there is none."""
+    if config.train.patience is None or config.split.validation not in (0, []):
+        return []
+    return [Problem("train.patience", f"patience is {config.train.patience}, but split.validation holds no specimen: "
+                    "nothing would end the training early", "give specimens to validation, or leave patience out")]
 
 
 def _start_from(section: Any, model: Model | None, base: Path, problems: list[Problem]) -> Path | None:

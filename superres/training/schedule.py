@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from superres.config import Schedule, TrainSection
+from superres.errors import TrainingError
 
 PAPER_EPOCHS = 630
 """Table S2, lung tissue: what a run does that names neither steps nor epochs."""
@@ -18,10 +19,18 @@ FIRST_RATE, LAST_RATE = 0.04, 0.001
 
 
 def step_count(settings: TrainSection, patches: int) -> int:
-    """Optimiser steps of the whole training; epochs are rounded up to whole batches."""
+    """Optimiser steps of the whole training; epochs are rounded up to whole batches.
+
+    Raises TrainingError where the rate would still rise at the end, which for epochs is known here only.
+    """
     if settings.steps is not None:
         return settings.steps
-    return math.ceil((settings.epochs or PAPER_EPOCHS) * patches / settings.batch_size)
+    epochs = settings.epochs or PAPER_EPOCHS
+    steps = math.ceil(epochs * patches / settings.batch_size)
+    if settings.warm_up >= steps:
+        raise TrainingError(f"train.warm_up is {settings.warm_up} of {steps} steps, which {epochs} epochs of {patches} "
+                            "patches take; expected fewer than all", hint="lower train.warm_up, or train longer")
+    return steps
 
 
 def validation_interval(settings: TrainSection, steps: int) -> int:

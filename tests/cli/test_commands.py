@@ -80,6 +80,14 @@ def test_check_reports_all_mistakes(superres, tmp_path):
     assert outcome.err.count("did you mean") >= 3
 
 
+@pytest.mark.parametrize("none", ["0", "[]"])
+def test_check_refuses_a_patience_that_nothing_could_try(superres, project_root, none):
+    words = ("check", project_root / "examples/quickstart/pipeline.toml", "--set", "train.patience=3")
+    assert superres(*words).status == 0
+    outcome = superres(*words, "--set", f"split.validation={none}")
+    assert_two_lines(outcome, "train.patience: patience is 3, but split.validation holds no specimen", "leave patience")
+
+
 def test_check_refuses_float16_on_a_processor_that_lacks_it(superres, project_root):
     words = ("check", project_root / "examples/quickstart/pipeline.toml", "--set", "train.precision=float16")
     assert_two_lines(superres(*words, "--set", "run.device=cpu"), "train.precision: float16 needs a GPU", "float32")

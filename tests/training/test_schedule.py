@@ -3,6 +3,7 @@
 import pytest
 
 from superres.config import TrainSection
+from superres.errors import TrainingError
 from superres.training.schedule import learning_rate, step_count, validation_interval
 
 
@@ -55,3 +56,11 @@ def test_cosine_falls_from_the_peak_and_warm_up_rises_to_it():
 def test_warm_ups_that_make_no_sense_are_refused(values, message):
     with pytest.raises(ValueError, match=message):
         TrainSection(**values)
+
+
+@pytest.mark.parametrize("epochs", [{}, {"epochs": 2}], ids=["default epochs", "two epochs"])
+def test_a_warm_up_longer_than_the_epochs_is_refused_once_their_steps_are_known(epochs):
+    settings = TrainSection(batch_size=8, warm_up=10_000, **epochs)
+    assert step_count(settings.model_copy(update={"warm_up": 24}), 100) >= 25
+    with pytest.raises(TrainingError, match=r"train.warm_up is 10000 of \d+ steps, which \d+ epochs of 100 patches"):
+        step_count(settings, 100)
