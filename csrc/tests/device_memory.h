@@ -3,11 +3,17 @@
 
 #include <cstring>
 #include <new>
+#include <string>
 #include <vector>
 
 #if defined(SUPERRES_TESTS_WITH_CUDA)
 #include <cuda_runtime.h>
 #endif
+
+// What a device answers for, in its own words: a kernel's failure shows where its results are fetched.
+struct DeviceFailure {
+  std::string text;
+};
 
 // A copy of `content` on a device, aligned to 256 bytes and no larger than its content.
 class DeviceMemory {
@@ -15,10 +21,9 @@ public:
   DeviceMemory(int device, const std::vector<unsigned char> &content) : device_(device), size_(content.size()) {
 #if defined(SUPERRES_TESTS_WITH_CUDA)
     if (device_ >= 0) {
-      cudaSetDevice(device_);
-      if (cudaMalloc(&memory_, size_ + 1) != cudaSuccess)
-        throw std::bad_alloc();
-      cudaMemcpy(memory_, content.data(), size_, cudaMemcpyHostToDevice);
+      require(cudaSetDevice(device_), "the device cannot be used");
+      require(cudaMalloc(&memory_, size_ + 1), "no memory for a buffer");
+      require(cudaMemcpy(memory_, content.data(), size_, cudaMemcpyHostToDevice), "a buffer was not filled");
       return;
     }
 #endif
@@ -44,9 +49,8 @@ public:
   void read(std::vector<unsigned char> &content) const {
 #if defined(SUPERRES_TESTS_WITH_CUDA)
     if (device_ >= 0) {
-      if (cudaDeviceSynchronize() != cudaSuccess)
-        throw std::bad_alloc();
-      cudaMemcpy(content.data(), memory_, size_, cudaMemcpyDeviceToHost);
+      require(cudaDeviceSynchronize(), "what was queued failed");
+      require(cudaMemcpy(content.data(), memory_, size_, cudaMemcpyDeviceToHost), "a result was not fetched");
       return;
     }
 #endif
@@ -55,6 +59,13 @@ public:
   }
 
 private:
+#if defined(SUPERRES_TESTS_WITH_CUDA)
+  static void require(cudaError_t error, const char *what) {
+    if (error != cudaSuccess)
+      throw DeviceFailure{std::string(what) + ": " + cudaGetErrorString(error)};
+  }
+#endif
+
   int device_;
   std::size_t size_;
   void *memory_ = nullptr;

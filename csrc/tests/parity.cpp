@@ -2,7 +2,9 @@
 // compute-sanitizer, with no Python in the process.
 //
 //     superres_parity REQUEST RESULT
+//     superres_parity              names of the two on standard input, a line each, again and again; says "done" each time
 //
+// The second way spares a GPU's tests the start of a process each.  Any failure ends the process: a GPU may not get over it.
 // REQUEST, little-endian: "SRP1", then records.  One byte says what follows:
 //   'M'  int32 device, threads, variant, then base_channels, blocks, alpha, grow_first, up, down, input_relu; int32 count; for each
 //        tensor: int32 length and name, int32 rank, int64 extents, float32 values.  The model that later records use.
@@ -15,6 +17,7 @@
 #include <cstdlib>
 #include <cstring>
 #include <fstream>
+#include <iostream>
 #include <memory>
 #include <string>
 #include <vector>
@@ -189,14 +192,23 @@ void serve(const char *request, const char *result) {
 } // namespace
 
 int main(int argc, char **argv) {
-  if (argc != 3) {
-    std::fprintf(stderr, "usage: superres_parity REQUEST RESULT\n");
+  if (argc != 1 && argc != 3) {
+    std::fprintf(stderr, "usage: superres_parity [REQUEST RESULT]\n");
     return 2;
   }
   try {
-    serve(argv[1], argv[2]);
+    if (argc == 3)
+      serve(argv[1], argv[2]);
+    else
+      for (std::string request, result; std::getline(std::cin, request) && std::getline(std::cin, result);) {
+        serve(request.c_str(), result.c_str());
+        std::cout << "done" << std::endl;
+      }
   } catch (const Stop &stop) {
     std::fprintf(stderr, "error: %s\n", stop.text.c_str());
+    return 1;
+  } catch (const DeviceFailure &failure) {
+    std::fprintf(stderr, "error: %s\n", failure.text.c_str());
     return 1;
   }
   return 0;

@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import subprocess
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,6 +26,39 @@ class Outcome:
     status: int
     message: str
     output: np.ndarray[Any, Any] | None = None
+
+
+class Service:
+    """A driver that stays for many requests: a process of its own would wait for its GPU each time, up to seconds.
+
+    It ends with the first failure, which a GPU may not get over in the same process, and starts again when needed.
+    """
+
+    def __init__(self, program: str | Path) -> None:
+        self._program = str(program)
+        self._process: subprocess.Popen[str] | None = None
+
+    def run(self, request: Path, result: Path) -> None:
+        """Raises AssertionError with what the driver said if it fails."""
+        if self._process is None:
+            self._process = subprocess.Popen([self._program], stdin=subprocess.PIPE, stdout=subprocess.PIPE,
+                                             stderr=subprocess.STDOUT, text=True)
+        process = self._process
+        assert process.stdin is not None and process.stdout is not None
+        with suppress(BrokenPipeError):     # it has ended since; what follows finds that out
+            print(request, result, sep="\n", file=process.stdin, flush=True)
+        said = []
+        for line in process.stdout:
+            if line == "done\n":
+                return
+            said.append(line)
+        self.stop()
+        raise AssertionError("".join(said) + f"the driver ended with status {process.returncode}")
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.communicate()
+            self._process = None
 
 
 @dataclass
@@ -64,11 +98,20 @@ class Request:
         self.parts.append(b"W" + struct.pack("<3q", count, height, width))
         self.outputs.append(None)
 
-    def serve(self, driver: Sequence[str | Path], folder: Path, environment: Mapping[str, str] | None = None
-              ) -> list[Outcome]:
-        """Raises AssertionError with what a sanitizer said if the process fails."""
+    def serve(self, driver: Sequence[str | Path] | Service, folder: Path,
+              environment: Mapping[str, str] | None = None) -> list[Outcome]:
+        """Raises AssertionError with what a sanitizer said if the process fails.
+
+        environment: of a process of its own; a Service keeps the one that it was started in.
+        """
         request, result = folder / "request.bin", folder / "result.bin"
         request.write_bytes(b"".join(self.parts))
+        if isinstance(driver, Service):
+            driver.run(request, result)
+            outcomes = list(self._outcomes(result.read_bytes()))
+            if any(each.status for each in outcomes):
+                driver.stop()
+            return outcomes
         done = subprocess.run([*map(str, driver), str(request), str(result)], capture_output=True, text=True,
                               env=None if environment is None else dict(environment), check=False)
         assert done.returncode == 0, done.stdout + done.stderr

@@ -12,7 +12,7 @@ import pytest
 
 from . import builds
 from .conftest import random_specimen, stained
-from .parity import DEFAULT, EMULATED, LAYERS, Request
+from .parity import DEFAULT, EMULATED, LAYERS, Request, Service
 
 KERNELS = Path("csrc/kernels")
 GUARD = re.compile(r"^ *(if \(chunk > 0\)\n *)?block\.(sync|template wait<[^>]*>)\(\);.*\n", re.MULTILINE)
@@ -93,3 +93,26 @@ def errors_of(folder: Path) -> list[float]:
             result = outcome.output.reshape(case.output_shape(images))
             errors.append(float(np.sqrt(np.mean((result - expected) ** 2) / np.mean(expected ** 2))))
     return errors
+
+
+def test_a_driver_that_stays_serves_what_processes_of_their_own_do_and_is_there_again_after_a_failure(tmp_path):
+    """The GPU's tests reach their card through one process."""
+    program = builds.emulation() / "superres_parity"
+    case, images = random_specimen(base_channels=6, blocks=1, alpha=2), stained(1, 3, 4)
+    asked, broken = Request(), Request(parts=[b"NONE"])
+    asked.model(case.hyper, case.tensors, EMULATED)
+    asked.forward(images, np.empty(case.output_shape(images), np.float32))
+    _, expected = asked.serve([program], tmp_path)
+    service = Service(program)
+    for _ in range(2):
+        _, outcome = asked.serve(service, tmp_path)
+        np.testing.assert_array_equal(outcome.output, expected.output)
+    with pytest.raises(AssertionError, match="error: the request is none\nthe driver ended with status 1"):
+        broken.serve(service, tmp_path)
+    refused = Request()
+    refused.model(case.hyper, case.tensors, device=99)
+    (answer,) = refused.serve(service, tmp_path)
+    assert answer.status != 0
+    _, outcome = asked.serve(service, tmp_path)
+    np.testing.assert_array_equal(outcome.output, expected.output)
+    service.stop()

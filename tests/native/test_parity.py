@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,7 +17,7 @@ import pytest
 
 from . import builds
 from .conftest import Specimen, random_specimen, stained
-from .parity import DEFAULT, EMULATED, LAYERS, POISON, Request
+from .parity import DEFAULT, EMULATED, LAYERS, POISON, Request, Service
 
 RELATIVE = 5e-4
 """Of the root mean square: a dozen roundings to float16 in a row, each 2⁻¹² at most, of weights and of values."""
@@ -27,7 +28,7 @@ SMALL = {"base_channels": 6, "blocks": 1, "alpha": 2}
 
 @dataclass(frozen=True)
 class Driver:
-    command: tuple[str, ...]
+    command: tuple[str, ...] | Service
     device: int
     folder: Path
     variant: int = DEFAULT
@@ -47,13 +48,17 @@ class Driver:
 
 @pytest.fixture(scope="module", params=[
     "emulated", pytest.param("emulated, layer by layer", marks=pytest.mark.slow), "gpu", "gpu, layer by layer"])
-def driver(request, tmp_path_factory) -> Driver:
+def driver(request, tmp_path_factory) -> Iterator[Driver]:
     """Fused blocks with the folded tail, which is the default, and the kernels that take whatever these do not; bit by
     bit the two are compared in test_fused.py."""
     place, _, variant = request.param.partition(", ")
-    build = builds.emulation() if place == "emulated" else builds.on_gpu()
-    return Driver((str(build / "superres_parity"),), EMULATED if place == "emulated" else 0,
-                  tmp_path_factory.mktemp("parity"), LAYERS if variant else DEFAULT)
+    folder, number = tmp_path_factory.mktemp("parity"), LAYERS if variant else DEFAULT
+    if place == "emulated":
+        yield Driver((str(builds.emulation() / "superres_parity"),), EMULATED, folder, number)
+        return
+    service = Service(builds.on_gpu() / "superres_parity")
+    yield Driver(service, 0, folder, number)
+    service.stop()
 
 
 def levels(images: np.ndarray) -> np.ndarray:
