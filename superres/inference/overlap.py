@@ -41,8 +41,8 @@ class Card(Protocol):
     def host_memory(self, shape: tuple[int, ...]) -> Tensor:
         """uint8 that is copied from and to the card without a detour."""
 
-    def memory(self, shape: tuple[int, ...]) -> Tensor:
-        """uint8 on the card."""
+    def memory(self, shape: tuple[int, ...], queue: Any) -> Tensor:
+        """uint8 on the card.  Work that is on the queue already may still be using it for something else."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -70,8 +70,10 @@ class TorchCard:
     def host_memory(self, shape: tuple[int, ...]) -> Tensor:
         return torch.empty(shape, dtype=torch.uint8, pin_memory=True)
 
-    def memory(self, shape: tuple[int, ...]) -> Tensor:
-        return torch.empty(shape, dtype=torch.uint8, device=self.device)
+    def memory(self, shape: tuple[int, ...], queue: Any) -> Tensor:
+        # torch hands out memory that was freed on a stream while that stream may still be working with it.
+        with torch.cuda.stream(queue):
+            return torch.empty(shape, dtype=torch.uint8, device=self.device)
 
 
 @dataclass(eq=False)
@@ -137,6 +139,8 @@ class Overlap:
     def _slot(self, number: int, shape: tuple[int, ...], output_shape: tuple[int, int]) -> _Slot:
         slot, wanted = self._slots[number], (*output_shape, 3)
         if slot is None or tuple(slot.sent.shape) != shape or tuple(slot.back.shape) != wanted:
-            slot = _Slot(self._card.host_memory(shape), self._card.memory(shape), self._card.host_memory(wanted))
+            # The way in writes to it first.
+            slot = _Slot(self._card.host_memory(shape), self._card.memory(shape, self._inward),
+                         self._card.host_memory(wanted))
             self._slots[number] = slot
         return slot

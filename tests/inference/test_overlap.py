@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
+
 import numpy as np
 import pytest
 import torch
 
-from superres.inference.overlap import DEPTH, Overlap
+from superres.inference.overlap import DEPTH, Overlap, TorchCard
 
 
 class LateCard:
@@ -41,7 +43,10 @@ class LateCard:
     def host_memory(self, shape):
         return torch.full(shape, 0xEE, dtype=torch.uint8)
 
-    memory = host_memory
+    def memory(self, shape, queue):
+        memory = self.host_memory(shape)
+        self.launch(queue, lambda: memory.fill_(0xDD))      # by whom it was used before
+        return memory
 
 
 class EagerCard(LateCard):
@@ -117,6 +122,37 @@ def test_the_card_would_notice_a_missing_wait(rng, missing):
     except AssertionError:
         return      # a result was asked for that is not there yet
     assert any(not np.array_equal(result, expected(image)) for image, result in zip(images, results, strict=True))
+
+
+def test_the_card_would_notice_memory_that_another_queue_still_uses(rng):
+    class Careless(LateCard):
+        """Memory whose former work is on a queue of its own, as the present one of whoever calls."""
+
+        def memory(self, shape, queue):
+            return super().memory(shape, self.queue())
+
+        def finish(self, mark):
+            super().finish(mark)
+            for queue in self.queues[3:]:
+                super().finish(self.mark(queue))
+
+    images = frames(rng, 3)
+    results = through(Careless(), images)
+    assert any(not np.array_equal(result, expected(image)) for image, result in zip(images, results, strict=True))
+
+
+def test_memory_of_a_gpu_belongs_to_the_queue_that_it_is_asked_for(monkeypatch):
+    present = ["the caller's"]
+
+    @contextmanager
+    def stream(queue):
+        present.append(queue)
+        yield
+        present.pop()
+
+    monkeypatch.setattr(torch.cuda, "stream", stream)
+    monkeypatch.setattr(torch, "empty", lambda shape, **options: (shape, present[-1]))
+    assert TorchCard(torch.device("cuda", 0)).memory((2, 3), "the way in") == ((2, 3), "the way in")
 
 
 def test_more_frames_than_buffers_are_refused(rng):
