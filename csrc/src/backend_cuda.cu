@@ -88,7 +88,7 @@ public:
                 "cannot have the kernels' shared memory");
       });
     shared_limit_ = static_cast<int>(properties.sharedMemPerBlockOptin);
-    allow_fused_kernels(shared_limit_);
+    prepare_fused_kernels(shared_limit_);
   }
 
   std::string name() const override { return name_; }

@@ -30,7 +30,7 @@ void launch(void (*kernel)(Arguments), std::int64_t blocks, std::size_t shared_b
 }
 
 // In fused_cuda.cu, for the current device.
-void allow_fused_kernels(int shared_limit); // once before the first launch: they take more than 48 KB
+void prepare_fused_kernels(int shared_limit); // once, before the first launch
 void launch_residual_block(const kernels::BlockArguments &arguments, const BlockChoice &choice, void *stream);
 void launch_folded(const kernels::FoldedArguments &arguments, int tiles, void *stream);
 void launch_border(const kernels::BorderArguments &arguments, void *stream);

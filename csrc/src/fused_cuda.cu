@@ -48,7 +48,11 @@ template <class Call> void with_folded_kernel(int tiles, const Call &call) {
 
 } // namespace
 
-void allow_fused_kernels(int shared_limit) {
+void prepare_fused_kernels(int shared_limit) {
+  // More than 48 KB of shared memory must be asked for.  Each question also loads its kernel, which would otherwise happen
+  // at the first launch: that may wait for the device, and fail where a stream is captured.
+  cudaFuncAttributes attributes{};
+  require(cudaFuncGetAttributes(&attributes, border_kernel), "cannot load the border's kernel");
   const auto allow = [&](const void *kernel) {
     require(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, shared_limit),
             "cannot have the fused kernels' shared memory");

@@ -59,6 +59,17 @@ def test_messages_name_only_what_a_build_can_be_given():
     assert "SUPERRES_CUDA_ARCHITECTURES" in named and set(named) <= options
 
 
+def test_every_kernel_is_loaded_with_the_model_and_not_by_its_first_launch():
+    """CUDA loads a kernel when it is first asked for; a first launch may fail over it where a stream is captured."""
+    for name in ("backend_cuda.cu", "fused_cuda.cu"):
+        source = (builds.ROOT / "csrc" / "src" / name).read_text()
+        kernels = set(re.findall(r"__global__ .*?\b(\w+_kernel)\(", source))
+        asked = re.findall(r"(?:cudaFuncGetAttributes\(&attributes, |SR_ALLOW\(.*<const void \*>\()(\w+)", source)
+        if "with_kernel(tiles, [&](auto *kernel) {\n        const int bytes" in source:
+            asked.append("convolution_kernel")
+        assert len(kernels) >= 2 and set(asked) == kernels
+
+
 @pytest.mark.parametrize("architecture", QUICK)
 def test_no_kernel_spills(architecture, tmp_path):
     check_no_spills(architecture, tmp_path)
