@@ -26,7 +26,8 @@ class CapturedModel:
         self._device = torch.device("cuda", model.device)
         stream = torch.cuda.Stream(self._device)  # type: ignore[no-untyped-call]
         self._graph, self._lock = torch.cuda.CUDAGraph(), threading.Lock()
-        with torch.cuda.device(self._device):
+        # Outside of inference mode: what is made there can only be written to in it.
+        with torch.inference_mode(False), torch.no_grad(), torch.cuda.device(self._device):
             self._input = torch.zeros(shape, dtype=getattr(torch, dtype), device=self._device)
             stream.wait_stream(torch.cuda.current_stream(self._device))
             with torch.cuda.stream(stream):
@@ -48,7 +49,7 @@ class CapturedModel:
             seen = (tuple(image.shape), image.dtype, image.device) if isinstance(image, torch.Tensor) else type(image)
             raise ImageError(f"image is {seen}; this graph was captured for {wanted}",
                              hint="capture another one, or call the model itself")
-        with self._lock, torch.cuda.device(self._device):
+        with self._lock, torch.no_grad(), torch.cuda.device(self._device):
             stream = torch.cuda.current_stream(self._device)
             # The call before may have come on another stream, and uses the same buffers.
             stream.wait_event(self._done)

@@ -66,7 +66,8 @@ def _compute(model: NativeModel, image: Any, result: Any, band: Band) -> None:
         source, target = torch.from_numpy(np.ascontiguousarray(source)), torch.from_numpy(target)
     device = torch.device("cuda", model.device)
     stream = torch.cuda.Stream(device)  # type: ignore[no-untyped-call]
-    with torch.cuda.device(device), torch.cuda.stream(stream):
+    # This thread is in no mode of the caller's, and what is made in inference mode can only be written to in it.
+    with torch.inference_mode(), torch.cuda.device(device), torch.cuda.stream(stream):
         near = source.to(device)
         output = near.new_empty(tuple(target.shape))
         model.run_band(near, output, band)
