@@ -9,6 +9,7 @@
 # module is put back.
 #
 #   PYTHON=/path/to/python benchmarks/gpu.sh        DRY_RUN=1 benchmarks/gpu.sh     prints the steps only
+#   COMMIT=1a2b3c4 benchmarks/gpu.sh                what is measured, where the sources came without their .git
 #   WHEELS=/folder benchmarks/gpu.sh                installs what is missing into PYTHON from a folder of wheels, offline
 #
 # Not yet run on a GPU.
@@ -86,7 +87,7 @@ architecture=${capability/./}
 [ "$architecture" -ge 80 ] 2>/dev/null || [ "$architecture" = 90a ] ||
   fail "this card has compute capability $capability" "the kernels need 8.0 or newer"
 
-commit=$(git rev-parse --short HEAD 2>/dev/null || echo nogit)
+commit=${COMMIT:-$(git rev-parse --short HEAD 2>/dev/null || echo nogit)}
 result=benchmarks/history/gpu-$(date +%Y-%m-%d)-$commit
 pybind=$("$PYTHON" -m pybind11 --cmakedir 2>/dev/null || echo missing)
 [ "$pybind" != missing ] || [ "$DRY_RUN" = 1 ] || fail "pybind11 of $PYTHON does not run" "reinstall pybind11"
@@ -110,7 +111,7 @@ LIMIT_S=90 step "compile" cmake --build "$BUILD" --parallel
 LIMIT_S=5 step "the module beside its Python files" bash -c "cp $BUILD/_core*.so superres/native/"
 # What the caller put on PYTHONPATH stays: wheels of a folder, for instance.
 export PYTHONPATH=$root${PYTHONPATH:+:$PYTHONPATH}
-export SUPERRES_REQUIRE_CUDA=1 PYTHONUNBUFFERED=1 SUPERRES_GPU_BUILD=$root/$BUILD
+export SUPERRES_REQUIRE_CUDA=1 PYTHONUNBUFFERED=1 SUPERRES_GPU_BUILD=$root/$BUILD SUPERRES_COMMIT=$commit
 status=0
 failed() { printf '%s FAILED (%s)\n' "$1" "$2"; [ "$status" != 0 ] || status=$2; }
 parity=passed

@@ -94,7 +94,8 @@ case "$*" in
   *"-k compute_sanitizer"*) ;;
   *test_parity.py*) cp superres/native/_core.so "$here/used"; if [ ! -f "$here/is-sound" ]; then exit 3; fi ;;
   *"and compile") if [ -f "$here/compiles-slowly" ]; then exit 124; fi ;;
-  *bench_gpu*) echo "parity=$SUPERRES_PARITY build=$SUPERRES_GPU_BUILD path=$PYTHONPATH" >> "$here/calls" ;;
+  *bench_gpu*)
+    echo "parity=$SUPERRES_PARITY build=$SUPERRES_GPU_BUILD path=$PYTHONPATH of $SUPERRES_COMMIT" >> "$here/calls" ;;
 esac
 """
 
@@ -151,7 +152,13 @@ def test_there_is_an_end_to_all_steps_together(machine: Path, project_root: Path
 def test_wheels_on_pythonpath_stay_there(machine: Path) -> None:
     """A machine whose Python must not be written to is given what it lacks so."""
     _, calls = run_on(machine, PYTHONPATH="/carried")
-    assert f"path={machine}:/carried\n" in calls
+    assert f"path={machine}:/carried of " in calls
+
+
+def test_results_name_the_commit_where_the_sources_came_without_git(machine: Path) -> None:
+    (machine / "bin" / "is-sound").touch()
+    done, calls = run_on(machine, COMMIT="1a2b3c4")
+    assert " of 1a2b3c4\n" in calls and re.search(r"results: benchmarks/history/gpu-[\d-]+-1a2b3c4-\*", done.stdout)
 
 
 def test_the_kernels_for_the_card_are_used_and_the_developers_module_is_put_back(machine: Path) -> None:
