@@ -16,7 +16,7 @@ import numpy.typing as npt
 from scipy import ndimage
 
 from superres.errors import ImageError
-from superres.image import LUMA_WEIGHTS, FloatArray, Image, Readable
+from superres.image import FloatArray, Image, Readable, luma
 from superres.resample import index_matrix
 from superres.transform import Transform
 
@@ -147,9 +147,9 @@ def grey_frame(raw: Image, flat_field: FloatArray | None) -> FloatArray:
     if flat_field is None:
         return raw.grey()
     if flat_field.ndim == 2 or raw.channels == 1:
-        flat = flat_field if flat_field.ndim == 2 else flat_field @ np.asarray(LUMA_WEIGHTS, dtype=np.float32)
+        flat = flat_field if flat_field.ndim == 2 else luma(flat_field)
         return np.asarray(raw.grey() / flat, dtype=np.float32)
-    return np.asarray((raw.unit() / flat_field) @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)
+    return luma(raw.unit() / flat_field)
 
 
 def _equalised(values: FloatArray, tile: Placed) -> FloatArray:
@@ -202,7 +202,7 @@ def _sample(raw: Image, flat_field: FloatArray | None, window: _Window) -> tuple
     if flat_field is not None:
         flat = flat_field[low[0]:high[0], low[1]:high[1]]
         if part.ndim == 2 and flat.ndim == 3:
-            flat = flat @ np.asarray(LUMA_WEIGHTS, dtype=np.float32)
+            flat = luma(flat)
         part = part / (flat[:, :, None] if part.ndim > flat.ndim else flat)
     weight = _weights(window, raw.shape_px)
     matrix = window.matrix.copy()

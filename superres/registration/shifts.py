@@ -41,15 +41,10 @@ class Peak:
 
 @dataclass(frozen=True)
 class Measured:
-    """A sub-pixel shift, the correlation of the two frames over their overlap, and how structured that overlap is.
-
-    structure: the smaller of the two band-passed standard deviations in the overlap.
-    """
+    """A sub-pixel shift, and the correlation of the two frames over their overlap."""
 
     shift_px: Shift
     correlation: float
-    structure: float
-    overlap_px: int
 
 
 def band_pass(grey: FloatArray, inner: float = COARSE_BAND_PX[0], outer: float = COARSE_BAND_PX[1]) -> FloatArray:
@@ -147,28 +142,27 @@ def measure(first: FloatArray, second: FloatArray, shift: Shift, *, rounds: int 
     shifts by 0.02 px at 15 % overlap.
     """
     y, x = float(shift[0]), float(shift[1])
-    correlation, structure, overlap = 0.0, 0.0, 0
+    correlation = 0.0
     cut: tuple[int, int] | None = None
     for attempt in range(rounds):
         whole = (int(round(y)), int(round(x)))
         if whole != cut:
             a, b = overlap_of(first, second, whole)
             if min(a.shape) < MIN_OVERLAP_PX:
-                return Measured((y, x), 0.0, 0.0, 0)
-            cut, overlap = whole, int(a.size)
+                return Measured((y, x), 0.0)
+            cut = whole
             weight = taper(a.shape[0])[:, None] * taper(a.shape[1])[None]
             weight /= weight.sum(dtype=np.float64)
             window = np.sqrt(weight).astype(np.float32)
             fixed, power = _prepared(a, weight)
             coefficients = np.asarray(ndimage.spline_filter(b, 3, np.float64, mode="mirror"), dtype=np.float32)
         moving, other = _prepared(_shifted(coefficients, y - whole[0], x - whole[1]), weight)
-        structure = float(np.sqrt(min(power, other)))
         correlation = float(np.vdot(fixed * weight, moving)) / max(float(np.sqrt(power * other)), 1e-20)
         step = subpixel_peak(fixed * window, moving * window, search_px if attempt == 0 else 0)
         y, x = y + step[0], x + step[1]
         if max(abs(step[0]), abs(step[1])) < limit_px:
             break
-    return Measured((y, x), correlation, structure, overlap)
+    return Measured((y, x), correlation)
 
 
 def _prepared(plane: FloatArray, weight: npt.NDArray[np.float32]) -> tuple[FloatArray, float]:
