@@ -1,6 +1,8 @@
-"""Fields that no single map fits: torn, stretched, half blank, half scanned."""
+"""Fields that no single map fits: torn, stretched, half blank, half scanned; and images that are not fields at all."""
 
 from __future__ import annotations
+
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -9,6 +11,7 @@ from superres.api import Mosaic
 from superres.builtin.registrars.paper import PaperRegistrar
 from superres.errors import RegistrationError
 from superres.image import Image
+from superres.registration.diagnose import swapped
 from superres.registration.torn import parts_of
 from superres.transform import Transform, Warp, grid_points
 from tests.registration.test_distortion import SIDE_PX, errors_px, view
@@ -23,6 +26,14 @@ def straight() -> tuple[Image, Image, Transform]:
     section, rng = stained_section(CLEAN), np.random.default_rng(12)
     truth = Transform.similarity(1.003, 0.6, (3.0, 3.0))
     return section.fine(truth, (SIDE_PX, SIDE_PX), rng), section.whole(rng), truth
+
+
+def test_images_in_each_others_place_are_recognised(straight: tuple[Image, Image, Transform]) -> None:
+    fine, coarse, _ = straight
+    there, here = ("field", fine.grey()), ("tile", coarse.grey())
+    error = swapped([("field", here[1])], [("tile", there[1])], Fraction(5, 2))
+    assert error is not None and error.reason == "exchanged" and "exchange the two folders" in error.hint
+    assert swapped([there], [here], Fraction(5, 2)) is None
 
 
 def torn(fine: Image, by_px: int) -> Image:
