@@ -32,6 +32,8 @@ MIN_STEP, MAX_STEP = 0.005, 0.2
 """Steps between tiles (RMS of log intensity) below the first are left to the surface's fit: what it leaves of 35 %
 vignetting makes 0.002.  Beyond the second they are not gains: electron microscopes with automatic brightness have
 0.4."""
+SEEN_SLOPE = 0.03
+"""What planted gains of 5 % leave of a slope, which is no news: 1 %."""
 SATURATED = 0.995
 DARK = 0.02
 
@@ -63,6 +65,22 @@ def estimate_flat_field(frames: Frames, edges: Sequence[Edge]) -> FloatArray | N
     if not gained:
         return None
     return np.asarray(planes[0] if len(planes) == 1 else np.stack(planes, axis=2), dtype=np.float32)
+
+
+def described_flat_field(flat: FloatArray | None) -> str:
+    """For the notes of a mosaic.  A slope is also what a scan leaves that gets darker or brighter on its way: in every
+    overlap the two look alike, and only what all tiles share tells them apart, as well as tissue lets it."""
+    if flat is None:
+        return "none: too few overlapping tiles, or nothing to correct"
+    text = f"{100 * (float(flat.max()) - float(flat.min())):.1f} % from darkest to brightest"
+    plane = flat.mean(axis=2) if flat.ndim == 3 else flat
+    slopes = []
+    for axis, (low, high) in enumerate((("top", "bottom"), ("left", "right"))):
+        along = _camera((plane.shape[0], plane.shape[1]))[axis]
+        rise = 2 * float(along @ plane.mean(axis=1 - axis)) / float(along @ along)
+        if abs(rise) >= SEEN_SLOPE:
+            slopes.append(f"{100 * abs(rise):.0f} % from {high if rise > 0 else low} to {low if rise > 0 else high}")
+    return f"{text}; it falls by {' and '.join(slopes)}: shading, or a drift over the scan" if slopes else text
 
 
 Evidence = tuple[Values, Values, Values]

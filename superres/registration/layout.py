@@ -24,7 +24,7 @@ from superres.registration.edges import (
     settle,
     structure_of,
 )
-from superres.registration.flatfield import estimate_flat_field
+from superres.registration.flatfield import described_flat_field, estimate_flat_field
 from superres.registration.frames import Frames
 from superres.registration.graph import agreeing, checked, components, solve
 from superres.registration.levels import Levels, estimate_levels
@@ -239,7 +239,7 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
                                 max(good_to, default=np.nan), nominal is not None)
     warnings = [str(each["warning"]) for each in (notes, by_place) if "warning" in each]
     notes |= by_place | ({"warning": "; ".join(warnings)} if warnings else {})
-    notes["flat field"] = _describe_flat(frames)
+    notes["flat field"] = described_flat_field(frames.flat_field)
     levels = estimate_levels(frames, edges, places, structure)
     notes["brightness of tiles"] = "even" if levels is None else levels.described()
     extent = np.ceil(places.max(axis=0) + frames.shape_px - 1e-6).astype(int)
@@ -247,12 +247,6 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
                   tuple(None if r is None else r * frames.pixel_size_um for r in residuals),
                   (int(extent[0]), int(extent[1])), frames.shape_px, frames.pixel_size_um, frames.flat_field, notes,
                   tuple(edges), levels, tuple(part))
-
-
-def _describe_flat(frames: Frames) -> str:
-    if frames.flat_field is None:
-        return "none: too few overlapping tiles, or nothing to correct"
-    return f"{100 * (float(frames.flat_field.max()) - float(frames.flat_field.min())):.1f} % from darkest to brightest"
 
 
 def _tile_residuals(count: int, edges: Sequence[Edge]) -> list[float | None]:

@@ -97,6 +97,16 @@ def test_the_flat_field_does_not_bend_with_the_gains(even: list[Tile]) -> None:
     assert np.sqrt(((flat - true / true.mean()) ** 2).mean()) < 0.005
 
 
+def test_a_slope_that_may_be_a_drift_is_said(even: list[Tile]) -> None:
+    """A lamp that fades by a tenth a row makes the lower edge of every tile brighter than the upper one of the next, as
+    a slope of the camera does; the lens's shading does not."""
+    fading = [changed(tile, lambda grey, row=tile.grid[0]: (1 - 0.1 * row) * grey) for tile in even if tile.grid]
+    said = str(lay(fading).notes["flat field"])
+    found = re.search(r"falls by (\d+) % from bottom to top: shading, or a drift over the scan", said)
+    assert found is not None and 5 <= int(found[1]) <= 15, said
+    assert "drift" not in str(lay(even).notes["flat field"])
+
+
 def test_even_tiles_are_left_alone(even: list[Tile]) -> None:
     layout = lay(even)
     assert layout.levels is None and layout.notes["brightness of tiles"] == "even"

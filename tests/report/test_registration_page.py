@@ -86,6 +86,9 @@ def test_a_warning_of_a_kept_field_is_on_the_page(run: ReportData, read_page: Ca
     assert "1 kept field with a warning" in read_page(warned).text and "<th>warning</th>" in warned
     assert "<td>its refinement was refused</td>" in warned
     assert "with a warning" not in quiet and "<th>warning</th>" not in quiet
+    # Stacked on a narrow screen as rejected ones are, or the last column lies beyond the edge; numbers have names.
+    assert 'class="scroll rejected"' in warned and 'data-name="confidence "' in warned
+    assert re.search(r"max-width: 560px.*\.rejected td\[data-name\]::before", warned, re.DOTALL)
 
 
 def test_what_could_not_be_judged_is_on_the_page(run: ReportData, read_page: Callable[[str], Any]) -> None:
