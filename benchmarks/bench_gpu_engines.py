@@ -13,6 +13,7 @@ from __future__ import annotations
 import os
 import statistics
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import pytest
@@ -49,21 +50,33 @@ def unit(frames: Tensor, dtype: torch.dtype, memory_format: torch.memory_format)
     return (frames.to(dtype) / 255).contiguous(memory_format=memory_format)
 
 
+@contextmanager
+def convolving(*, tf32: bool) -> Iterator[None]:
+    """Whether cuDNN may round the inputs of float32 convolutions; afterwards as it was, for whoever runs next."""
+    former = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = tf32
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = former
+
+
 def eager_float32(network: nn.Module) -> Run:
     network = network.cuda()
-    torch.backends.cudnn.allow_tf32 = False
-    return lambda frames: network(unit(frames, torch.float32, torch.contiguous_format))
+
+    def run(frames: Tensor) -> Tensor:
+        with convolving(tf32=False):
+            return network(unit(frames, torch.float32, torch.contiguous_format))
+
+    return run
 
 
 def eager_tf32(network: nn.Module) -> Run:
     network = network.cuda().to(memory_format=torch.channels_last)
 
     def run(frames: Tensor) -> Tensor:
-        torch.backends.cudnn.allow_tf32 = True
-        try:
+        with convolving(tf32=True):
             return network(unit(frames, torch.float32, torch.channels_last))
-        finally:
-            torch.backends.cudnn.allow_tf32 = False
 
     return run
 
@@ -156,6 +169,31 @@ def test_padding_changes_nothing() -> None:
     planes = torch.rand(1, 3, 9, 11, generator=torch.Generator().manual_seed(1))
     padded = padded_to_eight(network)(nn.functional.pad(planes, (0, 0, 0, 0, 0, 5)))
     torch.testing.assert_close(padded, network(planes), atol=1e-5, rtol=0)
+
+
+class Asked(nn.Module):
+    """A network that notes whether it may use tf32, and stays on the CPU."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.allowed: list[bool] = []
+
+    def cuda(self, device: object = None) -> Asked:
+        return self
+
+    def forward(self, planes: Tensor) -> Tensor:
+        self.allowed.append(torch.backends.cudnn.allow_tf32)
+        return planes
+
+
+@pytest.mark.parametrize("former", [False, True])
+def test_rivals_leave_tf32_as_it_was(monkeypatch: pytest.MonkeyPatch, former: bool) -> None:
+    monkeypatch.setattr(torch.backends.cudnn, "allow_tf32", former)
+    network, frames = Asked(), torch.zeros(1, 3, 2, 2, dtype=torch.uint8)
+    for rival in (eager_float32(network), eager_tf32(network), eager_float32(network)):
+        rival(frames)
+        assert torch.backends.cudnn.allow_tf32 is former
+    assert network.allowed == [False, True, False]
 
 
 @pytest.mark.parametrize("side", PAPERS_SIDES_PX)
