@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from superres.cli.shared import console_events, saying_new_folders
-from superres.cli.words import for_pairs, in_words
+from superres.cli.words import for_measured_images, for_pairs, in_words
 from superres.errors import ImageError, SuperresError
 from superres.events import Events, Progress
 
@@ -59,7 +59,8 @@ def mtf(
     require_own_places([page, csv], images)
     optics = _optics(na, condenser_na, wavelength_um)
     boxes = _region(region)
-    read = [_read(path, pixel_size_um) for path in images]
+    with in_words(for_measured_images):
+        read = [_read(path, pixel_size_um) for path in images]
     if target == "edge":
         edges = [measuring.measure_edge_image(name, image.grey(), size, boxes) for name, image, size in read]
         numbers, made = measuring.edge_numbers(edges), pages.edge_page(edges, optics)
@@ -90,7 +91,8 @@ def resolution(
 
     require_own_places([page, csv], images)
     optics = _optics(na, condenser_na, wavelength_um)
-    read = [_with_size(path, pixel_size_um) for path in images]
+    with in_words(for_measured_images):
+        read = [_with_size(path, pixel_size_um) for path in images]
     if exposures:
         if len(read) != 2:
             raise SuperresError(f"--exposures is given with {len(read)} images; expected two",

@@ -31,9 +31,9 @@ def reproduce(
         list[Path] | None, typer.Option(help="default: those that come with superres; several for S9")
     ] = None,
     run: Annotated[Path | None, typer.Option(help="folder of a finished run: its weights and its history")] = None,
+    sides: Annotated[str, typer.Option(help="sides of Table S3's inputs in px")] = "160,818",
     device: Device = "auto",
     white_level: WhiteLevel = None,
-    sides: Annotated[str, typer.Option(help="sides of Table S3's inputs in px")] = "160,818",
     page: Annotated[Path | None, typer.Option(help="HTML page to write; default: reproduce-ITEM.html")] = None,
 ) -> None:
     """Run our counterpart of one of the paper's tables or figures, and print both side by side."""

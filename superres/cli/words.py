@@ -46,8 +46,14 @@ def for_tiles(text: str) -> str:
 
 def for_an_image(text: str) -> str:
     """For `superres upscale`, which takes one image, `--pixel-size-um` and `--white-level`."""
-    text = text.replace("source.options.coarse_pixel_size_um or fine_pixel_size_um" + _IN_PYTHON, "pixel_size_um")
-    return _white_level(text.replace("set pixel_size_um", "give --pixel-size-um"))
+    return _white_level(_pixel_size(text))
+
+
+def for_measured_images(text: str) -> str:
+    """For `superres mtf` and `resolution`, which take images and `--pixel-size-um`, but no white level."""
+    return re.sub(r"set white_level to the (?:stored )?value that means white(?:, such as 255 or 65535)?",
+                  "save it with 8 or 16 bits, or with numpy.save as .npy, whose largest value means white",
+                  _pixel_size(text))
 
 
 def for_pairs(text: str) -> str:
@@ -59,6 +65,11 @@ def for_pairs(text: str) -> str:
     text = text.replace(f"set source.options.coarse_pixel_size_um or fine_pixel_size_um{_IN_PYTHON}, or ", "")
     text = re.sub(r"or set source\.options\.\w+_pixel_size_um", "or correct what the files say", text)
     return _white_level(text.replace("source acquisition registers", "`superres register` registers"))
+
+
+def _pixel_size(text: str) -> str:
+    text = text.replace("source.options.coarse_pixel_size_um or fine_pixel_size_um" + _IN_PYTHON, "pixel_size_um")
+    return text.replace("set pixel_size_um", "give --pixel-size-um")
 
 
 def _white_level(text: str) -> str:

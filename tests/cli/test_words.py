@@ -7,10 +7,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import tifffile
+from typer.main import get_command
 from typer.testing import CliRunner
 
 from superres.cli import app
-from superres.cli.words import for_a_scan, for_an_image, for_pairs
+from superres.cli.words import for_a_scan, for_an_image, for_measured_images, for_pairs
 from superres.errors import ImageError
 from superres.image import Image, require_white
 from superres.io.header import give_pixel_size
@@ -43,6 +44,33 @@ def test_in_the_words_of_register(hint: str, said: str) -> None:
 ])
 def test_in_the_words_of_upscale(hint: str, said: str) -> None:
     assert for_an_image(hint) == said
+
+
+@pytest.mark.parametrize("command", ["mtf", "resolution"])
+def test_measurements_name_their_own_options_and_none_that_they_lack(tmp_path: Path, command: str) -> None:
+    tifffile.imwrite(tmp_path / "flat.tif", np.zeros((20, 30), np.uint8), resolution=(50000, 25000),
+                     resolutionunit="CENTIMETER")
+    tifffile.imwrite(tmp_path / "float.tif", np.full((20, 30), 200, np.float32))
+    write_image(tmp_path / "ok.png", Image(np.zeros((20, 30), np.uint8), 0.2))
+    for words, hint in ((["flat.tif"], "resample it to square pixels; if they are square, give --pixel-size-um, or"),
+                        (["float.tif", "--pixel-size-um", "0.1"], "save it with 8 or 16 bits, or with numpy.save"),
+                        (["ok.png", "--pixel-size-um", "inf"], "give --pixel-size-um")):
+        done = CliRunner().invoke(app, [command, str(tmp_path / words[0]), *words[1:]])
+        assert done.exit_code == 2 and hint in done.output, done.output
+        assert "source.options" not in done.output and "white_level" not in done.output, done.output
+
+
+def test_the_words_of_measurements_leave_nothing_of_a_pipeline() -> None:
+    assert for_measured_images(give_pixel_size("metadata")) == "give --pixel-size-um, or fix the metadata"
+
+
+@pytest.mark.parametrize("command", ["upscale", "evaluate", "cross-tissue", "reproduce", "mtf", "resolution"])
+def test_options_come_in_one_order(command: str) -> None:
+    """What is used, what it is done with, where it runs, how files are to be read, and what is written."""
+    order = ("weights", "passes", "evaluator", "run", "sides", "engine", "precision", "device", "pixel_size_um",
+             "white_level", "na", "page", "csv")
+    options = [each.name for each in get_command(app).commands[command].params if each.name in order]  # type: ignore[attr-defined]
+    assert len(options) >= 4 and options == sorted(options, key=order.index)
 
 
 @pytest.mark.parametrize(("hint", "said"), [
