@@ -78,12 +78,6 @@ public:
 
   py::dict describe() const { return facts_of(sr_model_describe(model_.get())); }
 
-  std::pair<std::int64_t, std::int64_t> output_size(std::int64_t h, std::int64_t w) const {
-    std::pair<std::int64_t, std::int64_t> size;
-    sr_output_size(model_.get(), h, w, &size.first, &size.second);
-    return size;
-  }
-
   std::size_t workspace_size(std::int64_t n, std::int64_t h, std::int64_t w) const {
     return sr_workspace_size(model_.get(), n, h, w);
   }
@@ -124,27 +118,6 @@ public:
     require(status, message);
   }
 
-  void forward(bool is_u8, std::uintptr_t in, const Strides &in_strides, std::uintptr_t out, const Strides &out_strides,
-               const std::array<std::int64_t, 3> &size, std::uintptr_t workspace, std::size_t workspace_bytes,
-               std::uintptr_t stream) const {
-    sr_message message{};
-    sr_status status;
-    {
-      const py::gil_scoped_release released;
-      if (is_u8)
-        status = sr_forward_u8(model_.get(), reinterpret_cast<const std::uint8_t *>(in), in_strides.data(),
-                               reinterpret_cast<std::uint8_t *>(out), out_strides.data(), size[0], size[1], size[2],
-                               reinterpret_cast<void *>(workspace), workspace_bytes, reinterpret_cast<void *>(stream),
-                               &message);
-      else
-        status = sr_forward_f32(model_.get(), reinterpret_cast<const float *>(in), in_strides.data(),
-                                reinterpret_cast<float *>(out), out_strides.data(), size[0], size[1], size[2],
-                                reinterpret_cast<void *>(workspace), workspace_bytes, reinterpret_cast<void *>(stream),
-                                &message);
-    }
-    require(status, message);
-  }
-
 private:
   struct Destroy {
     void operator()(sr_model *model) const { sr_model_destroy(model); }
@@ -176,13 +149,10 @@ PYBIND11_MODULE(_core, module) {
                     int, int>(),
            py::arg("numbers"), py::arg("tensors"), py::arg("device"), py::arg("threads"), py::arg("variant"))
       .def("describe", &Model::describe)
-      .def("output_size", &Model::output_size)
       .def("workspace_size", &Model::workspace_size)
       .def("band_rows", &Model::band_rows)
       .def("band", &Model::band)
       .def("forward_band", &Model::forward_band, py::arg("is_u8"), py::arg("input"), py::arg("in_strides"),
            py::arg("output"), py::arg("out_strides"), py::arg("count_and_width"), py::arg("band"), py::arg("workspace"),
-           py::arg("workspace_bytes"), py::arg("stream"))
-      .def("forward", &Model::forward, py::arg("is_u8"), py::arg("input"), py::arg("in_strides"), py::arg("output"),
-           py::arg("out_strides"), py::arg("size"), py::arg("workspace"), py::arg("workspace_bytes"), py::arg("stream"));
+           py::arg("workspace_bytes"), py::arg("stream"));
 }
