@@ -18,9 +18,12 @@ class Outcome:
 
 
 @pytest.fixture
-def superres(capsys):
-    """Call it with the words of a command line."""
+def superres(capsys, tmp_path, monkeypatch):
+    """Call it with the words of a command line, in the test's own folder: what it writes by default stays out of the
+    sources."""
     from superres.cli import app
+
+    monkeypatch.chdir(tmp_path)
 
     def call(*words):
         capsys.readouterr()
