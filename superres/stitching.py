@@ -69,7 +69,7 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
     StorageError, also where the folder holds somebody else's files of these names; Cancelled between tiles.
     """
     events = events if events is not None else Events()
-    _require_own(folder)
+    _require_own(folder, acquisition)
     total = len(acquisition.scans)
     stitched: dict[str, Mosaic] = {}
     failed: dict[str, RegistrationError] = {}
@@ -110,17 +110,32 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
     return Stitched(folder, images, {slide: mosaic.notes for slide, mosaic in stitched.items()}, failed)
 
 
-def _require_own(folder: Path) -> None:
-    """Raises StorageError for a folder with somebody else's files of our names, such as the positions.csv of a scan."""
+def _require_own(folder: Path, acquisition: Acquisition) -> None:
+    """Raises StorageError for a folder with somebody else's files of our names, such as the positions.csv of a scan, or
+    with what came of another scan."""
+    hint = "it would be replaced: choose another folder with --out, or move it away"
+    earlier = _earlier(folder / FACTS_FILE)
     foreign = [name for name in (POSITIONS_FILE, PAGE_FILE, MOSAICS) if (folder / name).exists()]
-    if foreign and not _is_ours(folder / FACTS_FILE):
+    if foreign and earlier is None:
         raise StorageError(f"'{folder}' holds {', '.join(foreign)}, which superres stitch did not write there",
-                           hint="it would be replaced: choose another folder with --out, or move it away")
+                           hint=hint)
+    of, now = (earlier or {}).get("folder"), acquisition.provenance.get("folder")
+    if of and now and of != now:
+        raise StorageError(f"'{folder}' holds the stitched tiles of '{of}', these are of '{now}'", hint=hint)
+
+
+def _earlier(path: Path) -> dict[str, Any] | None:
+    """The stitching.json of an earlier call, None where there is none of ours."""
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return content if isinstance(content, dict) and "mosaics" in content else None
 
 
 def _mark(folder: Path, acquisition: Acquisition) -> None:
-    """Say that the folder is ours before anything lies in it: what a killed call leaves must not bar the next one."""
-    if not _is_ours(folder / FACTS_FILE):
+    """Say whose the folder is before anything lies in it: what a killed call leaves must not bar the next one."""
+    if _earlier(folder / FACTS_FILE) is None:
         write_json(folder / FACTS_FILE, _facts(acquisition, {}, {}))
 
 
@@ -128,20 +143,13 @@ def _facts(acquisition: Acquisition, mosaics: Mapping[str, Any], failed: Mapping
            ) -> dict[str, Any]:
     return {
         "frames": "µm, (y, x), origin at the outer top-left corner; to_mosaic maps a tile's µm to mosaic µm",
+        "folder": acquisition.provenance.get("folder", ""),
         "coarse_pixel_size_um": acquisition.coarse_pixel_size_um,
         "simulated": acquisition.simulated,
         "mosaics": dict(mosaics),
         "not_stitched": {slide: {"reason": error.reason, "message": error.message, "hint": error.hint}
                          for slide, error in failed.items()},
     }
-
-
-def _is_ours(path: Path) -> bool:
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return False
-    return isinstance(content, dict) and "mosaics" in content
 
 
 def _rows(scan: Scan, mosaic: Mosaic) -> Iterator[tuple[object, ...]]:

@@ -182,6 +182,19 @@ def test_scans_whose_names_begin_alike_have_folders_of_their_own(tiles: tuple[Pa
     assert sorted(path.name for path in (tmp_path / "runs").iterdir()) == ["stitch-liver.1", "stitch-liver.2"]
 
 
+def test_one_scan_is_not_laid_over_another(tiles: tuple[Path, np.ndarray], tmp_path: Path,
+                                           monkeypatch: pytest.MonkeyPatch) -> None:
+    """Microscopes call every folder alike."""
+    monkeypatch.chdir(tmp_path)
+    for day in ("monday", "tuesday"):
+        shutil.copytree(tiles[0], tmp_path / day / "tiles")
+    assert stitch("monday/tiles", "--no-mosaic")[0] == stitch("monday/tiles", "--no-mosaic")[0] == 0
+    before = (tmp_path / "runs/stitch-tiles/stitching.json").read_bytes()
+    status, said = stitch("tuesday/tiles", "--no-mosaic")
+    assert status == 2 and "monday/tiles', these are of '" in said and "--out" in said
+    assert (tmp_path / "runs/stitch-tiles/stitching.json").read_bytes() == before
+
+
 def test_the_stage_table_of_a_scan_is_not_replaced(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
     """The folder of the tiles is taken once nothing of the user's is at stake, and then again and again."""
     scan = shutil.copytree(tiles[0], tmp_path / "scan")
