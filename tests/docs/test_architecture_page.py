@@ -1,0 +1,53 @@
+"""ARCHITECTURE.md and README.md name levels, files and numbers as they are."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from superres import api
+from superres.builtin.registrars.paper import PaperRegistrar
+from superres.stages.ahead import MAX_WORKERS
+from superres.stages.cutting import PAIR_WHITE
+from superres.training.schedule import PAPER_EPOCHS
+from tests.architecture.test_layers import LEVELS
+
+ROOT = Path(__file__).resolve().parents[2]
+ARCHITECTURE, README, CONTRIBUTING = ((ROOT / f"{name}.md").read_text(encoding="utf-8")
+                                      for name in ("ARCHITECTURE", "README", "CONTRIBUTING"))
+KINDS = (api.Source, api.Registrar, api.Model, api.Loss, api.Evaluator)
+
+
+def words(page: str) -> str:
+    return " ".join(page.split())
+
+
+def test_the_table_of_levels_is_the_one_that_imports_are_held_to() -> None:
+    rows = re.findall(r"^\| (\d) \| ([^|]*) \|", ARCHITECTURE, re.MULTILINE)
+    told = {name: int(level) for level, names in rows for name in re.findall(r"`(\w+)(?:\.py|/)`", names)}
+    assert told == {name: level for name, level in LEVELS.items() if name not in ("_version", "__main__")}
+
+
+def test_source_files_that_the_pages_name_exist() -> None:
+    folders = ("superres", "csrc", "tests", "examples", "benchmarks")
+    there = [f"/{path.relative_to(ROOT).as_posix()}" for folder in folders for path in (ROOT / folder).rglob("*.*")]
+    for page in (ARCHITECTURE, README, CONTRIBUTING):
+        named = re.findall(r"`([\w./]+\.(?:py|h|cpp|cu))`", page)
+        assert [name for name in named if not any(path.endswith(f"/{name}") for path in there)] == []
+    assert len(re.findall(r"`[\w./]+\.(?:py|h|cpp|cu)`", ARCHITECTURE)) > 40
+
+
+def test_numbers_of_the_design_are_those_of_the_code() -> None:
+    page, limits = words(ARCHITECTURE), PaperRegistrar().options
+    assert f"with white at {PAIR_WHITE:.0f}:" in page
+    assert f"costs {1 / PAIR_WHITE:.0e} of white".replace("e-05", "e-5") in page
+    assert MAX_WORKERS == 4 and "each of up to four processors" in page
+    assert len(KINDS) == 5 and "the five abstract classes" in page
+    assert (f"same orientation within {limits.max_rotation_deg:g}° and the nominal magnification within "
+            f"{100 * limits.max_scale_error:g} %") in words(README)
+    assert f"the paper's {PAPER_EPOCHS} epochs" in words(README)
+
+
+def test_a_plugin_has_as_many_methods_as_the_readme_says() -> None:
+    assert {len(kind.__abstractmethods__) for kind in KINDS} == {1, 2, 3}
+    assert "a class with a name, its options, and one to three methods" in words(README)
