@@ -38,18 +38,19 @@ BAND_BYTES = 64 * 1024 * 1024
 
 @dataclass(frozen=True, eq=False)
 class Stitched:
-    """folder: where everything lies.  mosaics: slide → image, where they were asked for.  notes: slide → what stitching
-    found.  failed: slide → why it could not be stitched."""
+    """folder: where everything lies.  mosaics: slide → image, where they were asked for.  tiles: slide → how many were
+    placed.  notes: slide → what stitching found.  failed: slide → why it could not be stitched."""
 
     folder: Path
     mosaics: Mapping[str, Path]
+    tiles: Mapping[str, int]
     notes: Mapping[str, Mapping[str, float | str]]
     failed: Mapping[str, RegistrationError]
 
     def summary(self) -> str:
         lines = []
         for slide, notes in self.notes.items():
-            lines.append("; ".join([f"{slide}: {count(int(notes['tiles']), 'tile')}", *(
+            lines.append("; ".join([f"{slide}: {count(self.tiles[slide], 'tile')}", *(
                 f"{name}: {notes[name]}" for name in ("edge residual (px, RMS)", "placed by nominal position only",
                                                       "parts placed by nominal position")
                 if notes.get(name, "none") != "none")]))
@@ -107,7 +108,8 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
             registration_view(found, Path(pictures), registrar.name, 0.0, failed),
             datetime.now().astimezone().strftime("%Y-%m-%d %H:%M %Z"), acquisition.simulated), folder / PAGE_FILE)
     events.progress(Progress("stitch", total, total, f"{len(stitched)} of {total} slides"))
-    return Stitched(folder, images, {slide: mosaic.notes for slide, mosaic in stitched.items()}, failed)
+    return Stitched(folder, images, {slide: len(mosaic.tiles) for slide, mosaic in stitched.items()},
+                    {slide: mosaic.notes for slide, mosaic in stitched.items()}, failed)
 
 
 def _require_own(folder: Path, acquisition: Acquisition) -> None:

@@ -6,6 +6,7 @@ import csv
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import cv2
@@ -13,9 +14,13 @@ import numpy as np
 import pytest
 from typer.testing import CliRunner
 
+from superres.api import Mosaic, PlacedTile, Tile
+from superres.builtin.registrars.identity import IdentityRegistrar
 from superres.builtin.sources.acquisition import AcquisitionSource
 from superres.cli import app
 from superres.io.images import read_image, write_image
+from superres.stitching import stitch_scans
+from superres.transform import Transform
 from tests.registration.specimens import COARSE_UM, Slide, layout_rmse_px, speckle
 
 
@@ -146,6 +151,19 @@ def test_one_slide_that_falls_apart_leaves_the_others(tiles: tuple[Path, np.ndar
     assert "Not stitched (1)" in page and "<td>empty</td><td><strong>blank</strong></td>" in page
     facts = json.loads((tmp_path / "out/stitching.json").read_text())
     assert facts["not_stitched"]["empty"]["reason"] == "blank" and list(facts["mosaics"]) == ["good"]
+
+
+def test_a_registrar_of_somebody_else_need_not_say_much(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    """As ashlar's: places, and no notes that are ours."""
+
+    class Terse(IdentityRegistrar):
+        def assemble(self, tiles: Sequence[Tile], overlap: float | None = None) -> Mosaic:
+            placed = (PlacedTile(tile.image, Transform.shift(0.0, number * 10.0)) for number, tile in enumerate(tiles))
+            return Mosaic(tuple(placed), (128, 500), COARSE_UM, tile_shape_px=(128, 128))
+
+    acquisition = AcquisitionSource(folder=tiles[0], coarse="*", fine=[], slide_from="one").acquire()
+    said = stitch_scans(acquisition, Terse(), tmp_path, with_mosaics=False).summary()
+    assert "tiles: 6 tiles" in said and len(places(tmp_path / "positions.csv")[0]) == 6
 
 
 def test_nothing_is_named_that_is_not_there(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
