@@ -453,3 +453,12 @@ def test_a_folder_of_nothing_but_damaged_fields_is_an_error(folder):
         cut_in_half(path)
     with pytest.raises(ImageError, match=r"fine/slide2/f1\.tif"):
         acquire(folder)
+
+
+def test_the_odd_tile_is_named_wherever_it_stands(tmp_path: Path) -> None:
+    """An overview that was saved beside the tiles comes first by its name."""
+    for name, side in (("00-overview", 90), ("t1", 40), ("t2", 40), ("t3", 40)):
+        write_image(tmp_path / f"coarse/s/{name}.tif", Image(np.full((side, 40), 200, np.uint8), 0.2))
+    with pytest.raises(SourceError, match=r"00-overview.tif of slide 's' is \(90, 40\) uint8, but coarse/s/t1.tif is "
+                                          r"\(40, 40\) uint8, as are 3 of 4"):
+        AcquisitionSource(folder=tmp_path, fine=[]).acquire()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -85,16 +86,18 @@ def check_alike(slide: str, tiles: Mapping[Path, ImageHeader], fields: Mapping[P
                 folder: Path) -> None:
     """Tiles of a slide share shape and dtype, fields share dtype, and both the number of channels.
 
-    A slide of which no tile can be read is not judged.  Raises SourceError that names the first file that differs from
-    the first of its kind.
+    A slide of which no tile can be read is not judged.  Raises SourceError that names the first tile that differs from
+    most, or the first field that differs from the first one.
     """
     if not tiles:
         return
-    first_tile, tile = next(iter(tiles.items()))
+    (usual, many), *_ = Counter((header.shape, header.dtype) for header in tiles.values()).most_common(1)
+    first_tile, tile = next((path, header) for path, header in tiles.items() if (header.shape, header.dtype) == usual)
     for path, header in tiles.items():
-        if (header.shape, header.dtype) != (tile.shape, tile.dtype):
+        if (header.shape, header.dtype) != usual:
             raise SourceError(f"coarse tile {relative(path, folder)} of slide '{slide}' is {header.shape} "
-                              f"{header.dtype}, but {relative(first_tile, folder)} is {tile.shape} {tile.dtype}",
+                              f"{header.dtype}, but {relative(first_tile, folder)} is {tile.shape} {tile.dtype}, "
+                              f"as are {many} of {len(tiles)}",
                               hint="all tiles of a slide come from one camera with one setting; move the odd one out")
     for path, header in fields.items():
         first_field, field = next(iter(fields.items()))
