@@ -21,7 +21,6 @@ import torch
 from torch import Tensor, nn
 
 from benchmarks.networks import trained_like_network
-from superres import native
 from superres.builtin.models.rivenson2017 import Rivenson2017Model
 from superres.native.model import NativeModel, Variant
 
@@ -29,21 +28,6 @@ PAPERS_SIDES_PX = (160, 818, 2048)
 ROUNDS = 30
 VARIANTS: tuple[Variant, ...] = ("layers", "blocks", "folded")
 Run = Callable[[Tensor], Tensor]
-
-
-@pytest.fixture
-def gpu() -> Iterator[None]:
-    """A GPU, and cuDNN free to try its algorithms, as a user in earnest would have it."""
-    reason = "torch sees no GPU" if not torch.cuda.is_available() else \
-        "the native module uses no GPU" if not native.device_count() else ""
-    if reason and os.environ.get("SUPERRES_REQUIRE_CUDA") == "1":
-        pytest.fail(f"SUPERRES_REQUIRE_CUDA=1, but {reason}")
-    if reason:
-        pytest.skip(reason)
-    former = torch.backends.cudnn.benchmark
-    torch.backends.cudnn.benchmark = True
-    yield
-    torch.backends.cudnn.benchmark = former
 
 
 def unit(frames: Tensor, dtype: torch.dtype, memory_format: torch.memory_format) -> Tensor:

@@ -14,7 +14,7 @@ from __future__ import annotations
 import gc
 import os
 import statistics
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
@@ -49,6 +49,25 @@ def measuring(request: pytest.FixtureRequest) -> bool:
 @pytest.fixture
 def rng() -> np.random.Generator:
     return np.random.default_rng(7)
+
+
+@pytest.fixture
+def gpu() -> Iterator[None]:
+    """A GPU, and cuDNN free to try its algorithms, as a user in earnest would have it."""
+    import torch
+
+    from superres import native
+
+    reason = "torch sees no GPU" if not torch.cuda.is_available() else \
+        "the native module uses no GPU" if not native.device_count() else ""
+    if reason and os.environ.get("SUPERRES_REQUIRE_CUDA") == "1":
+        pytest.fail(f"SUPERRES_REQUIRE_CUDA=1, but {reason}")
+    if reason:
+        pytest.skip(reason)
+    former = torch.backends.cudnn.benchmark
+    torch.backends.cudnn.benchmark = True
+    yield
+    torch.backends.cudnn.benchmark = former
 
 
 @pytest.fixture

@@ -139,6 +139,9 @@ compiled_times() {
 times 2048 90 "2048 and not compile" || failed "TIMES: 2048" $?
 times 818 60 "818 and not compile" || failed "TIMES: 818" $?
 times 160 60 "160 and not compile" || failed "TIMES: 160" $?
+LIMIT_S=60 step "a stream and captured graphs" \
+  "$PYTHON" -m pytest -q -m "" benchmarks/bench_gpu_stream.py --benchmark-enable --benchmark-only \
+  --benchmark-json="$result-stream.json" || failed "TIMES: stream" $?
 LIMIT_S=90 step "compute-sanitizer" \
   "$PYTHON" -m pytest -q -m "" tests/native/test_parity.py -k "compute_sanitizer" --durations=6 ||
   failed "COMPUTE-SANITIZER" $?

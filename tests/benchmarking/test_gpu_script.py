@@ -13,6 +13,9 @@ from pathlib import Path
 
 import pytest
 
+FILES = ("benchmarks/bench_gpu_engines.py", "benchmarks/bench_gpu_stream.py", "tests/native/test_parity.py",
+         "tests/native/test_gpu.py")
+
 
 def gpu_script(root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(["bash", str(root / "benchmarks" / "gpu.sh")], capture_output=True, text=True, check=False,
@@ -26,7 +29,7 @@ def test_a_dry_run_names_every_step_and_files_that_exist(project_root: Path) -> 
                   "tests/native/test_gpu.py", "--benchmark-json=benchmarks/history/gpu-"):
         assert words in done.stdout
     named = {word for word in done.stdout.split() if word.startswith(("tests/", "benchmarks/bench"))}
-    assert len(named) == 3 and all((project_root / name).is_file() for name in named)
+    assert len(named) == 4 and all((project_root / name).is_file() for name in named)
     assert "../shared" not in (project_root / "benchmarks" / "gpu.sh").read_text()
 
 
@@ -62,8 +65,7 @@ def is_selected(name: str, expression: str) -> bool:
 
 def test_every_test_on_a_gpu_and_every_time_is_in_exactly_one_step(project_root: Path) -> None:
     text = (project_root / "benchmarks" / "gpu.sh").read_text()
-    files = ("benchmarks/bench_gpu_engines.py", "tests/native/test_parity.py", "tests/native/test_gpu.py")
-    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "", "--collect-only", *files],
+    done = subprocess.run([sys.executable, "-m", "pytest", "-q", "-n", "0", "-m", "", "--collect-only", *FILES],
                           cwd=project_root, capture_output=True, text=True, check=True)
     names = [line for line in done.stdout.splitlines() if "::" in line]
     times = [name for name in names if "kernels_beside_pytorch" in name]
@@ -233,7 +235,7 @@ def test_the_steps_need_no_other_packages_than_are_asked_for(project_root: Path)
                 [*project["dependencies"], *project["optional-dependencies"]["openvino"]]]
     missing = {modules.get(name, name) for name in depended} - set(names.split())
     assert len(missing) >= 8
-    files = '"benchmarks/bench_gpu_engines.py", "tests/native/test_parity.py", "tests/native/test_gpu.py"'
+    files = ", ".join(f'"{name}"' for name in FILES)
     done = subprocess.run([sys.executable, "-c", WITHOUT.format(missing=missing, files=files)], cwd=project_root,
                           capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stdout + done.stderr
