@@ -48,11 +48,23 @@ def test_a_network_trained_on_drawn_sections_beats_bicubic_on_a_real_one(fields,
         truth = np.clip(pair.fine.rgb(), 0, 1)
         network = ssim(as_8_bits(engine(pair.coarse.rgb())), truth)
         gains.append(network - ssim(as_8_bits(bicubic(pair.coarse.rgb(), engine.geometry.scale)), truth))
-    # The quickstart's own report says +.047; the rest is room for another registration's last digits.
-    assert len(gains) == 2 and min(gains) > 0.03
+    # The quickstart's own report says +.058 and +.059; the rest is room for another registration's last digits.
+    assert len(gains) == 2 and min(gains) > 0.045
 
 
 def test_the_training_never_saw_that_section(project_root):
     training = read_weights(project_root / "tests/data/quickstart-weights.safetensors").provenance["training"]
     assert "ihc" not in training["specimens"] + training["validation_specimens"]
     assert all(name.startswith("tissue-") for name in training["specimens"])
+
+
+def test_they_are_of_the_quickstart_as_it_is(project_root):
+    """Weights of an older recipe would let all that is tested with them be about a network that nobody trains."""
+    training = read_weights(project_root / "tests/data/quickstart-weights.safetensors").provenance["training"]
+    plan = superres.load_plan(project_root / "examples/quickstart/pipeline.toml")
+    assert training["settings"] == plan.config.train.model_dump(mode="json"), (
+        "make demo, and copy runs/quickstart/weights.safetensors; docs/quickstart_picture.py makes the picture")
+    assert training["losses"] == [
+        {"plugin": loss.name, "factor": factor, "options": loss.options.model_dump(mode="json")}
+        for loss, factor in plan.losses]
+    assert training["seed"] == plan.config.run.seed
