@@ -16,6 +16,7 @@ from superres.io.images import write_image
 from superres.io.weights import read_weights, write_weights
 from superres.optics import Optics
 from superres.optics.usaf.target import TargetSpec, draw_target
+from superres.weights import shipped_weights
 from tests.optics.edges import gaussian_edge
 
 
@@ -69,10 +70,13 @@ def test_its_pictures_and_anchors_are_there(project_root):
 @pytest.mark.slow
 def test_its_pictures_can_be_made_again(tmp_path, project_root, shared_data):
     scan = shared_data / "usaf" / "usaf_real_scan_319x312.npy"
-    weights = project_root / "tests/data/quickstart-weights.safetensors"
-    done = subprocess.run([sys.executable, project_root / "docs" / "measuring_pictures.py", weights, scan, tmp_path],
+    made_by = project_root / "docs" / "measuring_pictures.py"
+    done = subprocess.run([sys.executable, made_by, shipped_weights(), scan, tmp_path],
                           capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     for path in sorted(tmp_path.glob("*.png")):
-        assert cv2.imread(str(path)).shape == cv2.imread(str(project_root / "docs" / path.name)).shape
+        made, committed = (cv2.imread(str(each)).astype(int) for each in (path, project_root / "docs" / path.name))
+        assert made.shape == committed.shape
+        # Another processor rounds otherwise; a curve that runs elsewhere near its end changes 0.6 % of the pixels.
+        assert np.mean(np.abs(made - committed).max(axis=2) > 32) < 0.001, f"{path.name} is not what is made today"
     assert len(list(tmp_path.glob("*.png"))) == 4
