@@ -140,6 +140,12 @@ class Readable(Protocol):
     def read(self) -> Image: ...
 
 
+class Sliced(Protocol):
+    """What can be cut like an array: [top:bottom, left:right] gives (h, w) or (h, w, 3)."""
+
+    def __getitem__(self, place: tuple[slice, slice], /) -> Array: ...
+
+
 def luma(rgb: FloatArray) -> FloatArray:
     """(H, W) float32 luma (BT.601) of (H, W, 3) intensities, in their unit."""
     return np.asarray(rgb @ np.asarray(LUMA_WEIGHTS, dtype=np.float32), dtype=np.float32)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -23,6 +23,7 @@ from superres.io.images import (
     write_image,
     write_image_bands,
 )
+from superres.io.rows import stored_image
 from superres.measuring.consistency import check_map, check_map_suffix, measure_consistency, require_size, write_map
 from superres.measuring.drift import drift_page, measure_passes
 from superres.optics.consistency import limit_of
@@ -97,7 +98,8 @@ def upscale_file(
             events.note("upscale", f"folder '{folder}' is new")
     _write(engine, image, target, passes, events)
     if checks.consistency_map is not None:
-        result = measure_consistency(image, read_image(target), engine.weights)
+        with stored_image(target) as output:
+            result = measure_consistency(image, output, engine.weights, _checked(events))
         write_map(result, image, checks.consistency_map)
         events.note("upscale", f"{result.sentence()}. {limit_of(result.model)}")
         events.note("upscale", f"written: {checks.consistency_map}")
@@ -191,6 +193,14 @@ def _read(engine: Engine, source: Path, sampling: Sampling, events: Events) -> t
         )
     require_white(image)
     return image, known
+
+
+def _checked(events: Events) -> Callable[[int, int], None]:
+    def step(done: int, total: int) -> None:
+        events.raise_if_cancelled()
+        events.progress(Progress("consistency", done, total, f"{done} of {total} rows"))
+
+    return step
 
 
 def _reported(engine: Engine, image: Image, passes: int, height: int, events: Events) -> Iterator[Array]:

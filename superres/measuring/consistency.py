@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from superres.builtin.evaluators.pictures import LabelledMap, draw_maps
 from superres.errors import ImageError
 from superres.image import FloatArray, Image
 from superres.io.images import TIFF_SUFFIXES, write_image
+from superres.io.rows import StoredImage
 from superres.io.weights import Weights
 from superres.optics import Optics
 from superres.optics.consistency import (
@@ -69,13 +71,17 @@ class ConsistencyResult:
                 f"{self.striking:.1%} of the pixels lie above twice that")
 
 
-def measure_consistency(given: Image, output: Image, weights: Weights) -> ConsistencyResult:
-    """given: the coarse input.  output: what the network made of it.  Raises ImageError where the weights do not say
-    which objectives they stand between, or the input is smaller than the forward model's reach."""
+def measure_consistency(given: Image, output: Image | StoredImage, weights: Weights,
+                        step: Callable[[int, int], None] = lambda done, total: None) -> ConsistencyResult:
+    """given: the coarse input.  output: what the network made of it.  step: hears (rows done, all rows).
+
+    Raises ImageError where the weights do not say which objectives they stand between, or the input is smaller than the
+    forward model's reach.
+    """
     require_size(given)
     coarse, fine = _require_objectives(weights)
     model = ForwardModel(coarse, fine, given.pixel_size_um, output.pixel_size_um)
-    percent = 100 * consistency_map(model, output.pixels, given.pixels, output.white, given.white)
+    percent = 100 * consistency_map(model, output.pixels, given.pixels, output.white, given.white, step)
     height, width = (min(side, NOISE_PX) for side in given.shape_px)
     middle = given.crop((given.height - height) // 2, (given.width - width) // 2, height, width)
     noise = max(100 * noise_level(noise_sd(middle.unit()), given.channels), MODEL_FLOOR)

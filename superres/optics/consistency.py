@@ -7,13 +7,14 @@ the two cut-offs, part of what the fine objective adds, is not checked at all.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 from scipy import ndimage, stats
 
-from superres.image import Array, FloatArray
+from superres.image import Array, FloatArray, Sliced
 from superres.optics.camera import filtered_signal, sample
 from superres.optics.objective import Optics
 from superres.optics.transfer import pixel_transfer, weak_object_transfer
@@ -65,11 +66,13 @@ class ForwardModel:
         return sample(signal, Transform.identity(), shape_px, self.coarse_pixel_um)
 
 
-def consistency_map(model: ForwardModel, fine: Array, coarse: Array, fine_white: float = 1.0,
-                    coarse_white: float = 1.0) -> FloatArray:
+def consistency_map(model: ForwardModel, fine: Sliced, coarse: Array, fine_white: float = 1.0,
+                    coarse_white: float = 1.0, step: Callable[[int, int], None] = lambda done, total: None
+                    ) -> FloatArray:
     """Blurred difference between the coarsened output and its input, (h, w) float32 in units of white, >= 0.
 
-    fine: (H, W) or (H, W, 3), coarse: (h, w) or (h, w, 3), any real dtype; h and w are what the fine image covers.
+    fine: (H, W) or (H, W, 3), an array or what reads a file when it is cut; coarse: (h, w) or (h, w, 3), any real
+    dtype; h and w are what the fine image covers.  step: hears (rows done, h), and may raise to stop.
     fine_white, coarse_white: the values that mean white in each.
     |G(0.8 px) ∗ (A(fine) − coarse)|, root mean square over the colours.  Floats are made piece by piece.
     """
@@ -77,9 +80,10 @@ def consistency_map(model: ForwardModel, fine: Array, coarse: Array, fine_white:
     ratio = model.coarse_pixel_um / model.fine_pixel_um
     result = np.empty((height, width), dtype=np.float32)
     # Pieces start on pixels that both grids share, so that every piece has the phase of the whole.
-    step = next(n for n in range(1, 65) if abs(n * ratio - round(n * ratio)) < 1e-6 or n == 64)
-    piece, margin = PIECE_PX - PIECE_PX % step, -(-MARGIN_PX // step) * step
+    shared = next(n for n in range(1, 65) if abs(n * ratio - round(n * ratio)) < 1e-6 or n == 64)
+    piece, margin = PIECE_PX - PIECE_PX % shared, -(-MARGIN_PX // shared) * shared
     for top in range(0, height, piece):
+        step(top, height)
         for left in range(0, width, piece):
             first = max(top - margin, 0), max(left - margin, 0)
             last = min(top + piece + margin, height), min(left + piece + margin, width)
@@ -92,6 +96,7 @@ def consistency_map(model: ForwardModel, fine: Array, coarse: Array, fine_white:
             found = blurred_magnitude(difference)
             inner = found[top - first[0]:, left - first[1]:][:piece, :piece]
             result[top:top + piece, left:left + piece] = inner
+    step(height, height)
     return result
 
 
