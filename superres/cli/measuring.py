@@ -17,8 +17,8 @@ from superres.events import Events, Progress
 if TYPE_CHECKING:
     from superres.api.evaluator import Evaluator
     from superres.catalog import Catalog
-    from superres.engine import Engine
     from superres.image import Image
+    from superres.io.weights import Weights
     from superres.optics import Optics
     from superres.report.pages import Page, Table
 
@@ -115,14 +115,12 @@ def evaluate(
     """Score weights on pairs: every evaluator, beside bicubic up-sampling."""
     from superres.catalog import Catalog
     from superres.engine import Engine
-    from superres.io.weights import read_weights
     from superres.measuring.scoring import evaluated_page, load_pairs
-    from superres.weights import shipped_weights
 
     catalog = Catalog.discover()
     names = evaluator or ["ssim", "psnr", "difference-map", "consistency", "spectrum"]
     made_of = [_evaluator(catalog, name) for name in names]
-    read = read_weights(weights if weights is not None else shipped_weights())
+    read = weights_of(weights)
     with in_words(for_pairs):    # before the engine, which takes its time
         acquisition = load_pairs(where, white_level)
     engine = Engine.from_weights(read, device)
@@ -140,12 +138,13 @@ def cross_tissue(
     page: PageOption = None,
 ) -> None:
     """Every network on every specimen, and two of them fed into each other (Fig. S9)."""
+    from superres.engine import Engine
     from superres.measuring import scoring
 
-    names = weights_names(weights)
+    read = {name: weights_of(path) for name, path in zip(weights_names(weights), weights, strict=True)}
     with in_words(for_pairs), console_events() as events:
-        engines = {name: open_engine(path, device) for name, path in zip(names, weights, strict=True)}
         acquisition = scoring.load_pairs(where, white_level)
+        engines = {name: Engine.from_weights(each, device) for name, each in read.items()}
         found = scoring.cross_tissue(engines, acquisition, events)
     print_page(scoring.cross_tissue_page(found, acquisition), page)
 
@@ -194,11 +193,12 @@ def print_page(made: Page, page: Path | None, numbers: Table | None = None, csv:
             typer.echo(f"written: {path}", err=True)
 
 
-def open_engine(weights: Path | None, device: str) -> Engine:
-    from superres.engine import Engine
+def weights_of(path: Path | None) -> Weights:
+    """Read a weights file, or those that come with superres, before anything that takes time is done."""
+    from superres.io.weights import read_weights
     from superres.weights import shipped_weights
 
-    return Engine.load(weights if weights is not None else shipped_weights(), device=device)
+    return read_weights(path if path is not None else shipped_weights())
 
 
 def _step(events: Events, name: str, number: int, count: int) -> Callable[[int, int], None]:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from superres.cli.measuring import Device, WhiteLevel, open_engine, print_page, weights_names
+from superres.cli.measuring import Device, WhiteLevel, print_page, weights_names, weights_of
 from superres.cli.shared import console_events
 from superres.cli.words import for_pairs, in_words
 from superres.errors import SuperresError
@@ -37,6 +37,7 @@ def reproduce(
     page: Annotated[Path | None, typer.Option(help="HTML page to write; default: reproduce-ITEM.html")] = None,
 ) -> None:
     """Run our counterpart of one of the paper's tables or figures, and print both side by side."""
+    from superres.engine import Engine
     from superres.measuring.reproduction import DEFAULT_SUBJECT, PAIRED, Subject, require
     from superres.measuring.reproduction import reproduce as run_item
     from superres.measuring.scoring import load_pairs
@@ -51,11 +52,12 @@ def reproduce(
         raise SuperresError(f"--sides is '{sides}'; expected numbers of pixels", hint="such as --sides 160,818,2048")
     item, label = cast("Item", table or f"figure-{figure}"), f"Table {table}" if table else f"Fig. {figure}"
     require(item, len(files), run)
+    read = {name: weights_of(path) for name, path in zip(weights_names(files), files, strict=True)}
     with in_words(for_pairs), console_events() as events:
-        engines = {name: open_engine(path, device) for name, path in zip(weights_names(files), files, strict=True)}
         pairs = load_pairs(where or DEFAULT_SUBJECT, white_level) if item in PAIRED else None
         if where and pairs is None:
             events.note("reproduce", f"{', '.join(where)}: not looked at; {label} is not made of images")
+        engines = {name: Engine.from_weights(each, device) for name, each in read.items()}
         subject = Subject(engines, pairs, run, tuple(int(part) for part in sides.split(",")))
         made = run_item(item, subject, events)
     name = f"table-{table}" if table else f"figure-{figure}"

@@ -465,7 +465,7 @@ def test_what_a_figure_lacks_is_said_before_anything_is_loaded(superres, tmp_pat
     def never(*args, **kwargs):
         raise AssertionError("a network is loaded, though the figure cannot be made")
 
-    monkeypatch.setattr(Engine, "load", never)
+    monkeypatch.setattr(Engine, "from_weights", never)
     outcome = superres("reproduce", tmp_path / "nowhere", "--figure", figure)
     assert outcome.status == 2 and error in outcome.err and hint in outcome.err
 

@@ -16,6 +16,7 @@ from superres.errors import ImageError
 from superres.image import Image, require_white
 from superres.io.header import give_pixel_size
 from superres.io.images import write_image
+from superres.weights import shipped_weights
 
 NOWHERE = ("--device", "cuda:77")
 """A device that no machine has: an engine would be refused."""
@@ -104,12 +105,15 @@ def test_upscale_asks_for_the_white_level_of_floats_by_its_option(tmp_path: Path
     assert done.exit_code == 2 and "give --white-level, the value that means white" in done.output, done.output
 
 
-def test_evaluate_refuses_pairs_before_the_engine(tmp_path: Path) -> None:
+@pytest.mark.parametrize("words", [["evaluate", "."], ["cross-tissue", ".", "--weights", str(shipped_weights())],
+                                   ["reproduce", ".", "--table", "S1"]], ids=lambda words: words[0])
+def test_pairs_are_refused_before_the_engine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, words: list[str]) -> None:
+    monkeypatch.chdir(tmp_path)
     for kind, side in (("coarse", 20), ("fine", 50)):
         write_image(tmp_path / kind / "a" / "a.tif", Image(np.full((side, side), 3000, np.uint16), 3.7 / side))
-    done = CliRunner().invoke(app, ["evaluate", str(tmp_path), *NOWHERE])
+    done = CliRunner().invoke(app, [*words, *NOWHERE])
     assert done.exit_code == 2 and "hint: give --white-level 4095 (or 65535, if" in done.output, done.output
-    given = CliRunner().invoke(app, ["evaluate", str(tmp_path), *NOWHERE, "--white-level", "4095"])
+    given = CliRunner().invoke(app, [*words, *NOWHERE, "--white-level", "4095"])
     assert given.exit_code == 2 and "cuda:77" in given.output, given.output
 
 
