@@ -82,10 +82,7 @@ def judge(image: Image, weights: Weights, pixel_size_known: bool = True) -> tupl
     full = [(window, bands) for window, bands in zip(windows, spectra, strict=True)
             if bands.low > max(STRUCTURE_LIMIT, STRUCTURE_OVER_NOISE * bands.noise)]
     if not full:
-        strongest = max(bands.low for bands in spectra)
-        findings.append(Finding("blank", f"there is hardly anything in it, or it is far out of focus: structure "
-                                f"of {1 / (0.16 * _cutoff(weights)):.1f} µm has a power of {strongest:.4f}; expected "
-                                f"over {STRUCTURE_LIMIT:g}"))
+        findings.append(_blank(max(spectra, key=lambda bands: bands.low), weights))
         return tuple(findings)
     return (*findings, *_stain([window for window, _ in full], image, weights),
             *_focus([bands for _, bands in full]))
@@ -100,6 +97,16 @@ def require_fit(findings: tuple[Finding, ...], name: str) -> None:
     if findings:
         raise ImageError(f"'{name}' does not fit these weights: {reasons}",
                          hint="use weights for this microscope and stain, mend the input, or leave --strict out")
+
+
+def _blank(strongest: _Bands, weights: Weights) -> Finding:
+    """In no window is there structure enough to judge; strongest: the bands of the one that has most."""
+    seen = f"structure of {1 / (0.16 * _cutoff(weights)):.1f} µm has a power of {strongest.low:.4f}"
+    if strongest.low <= STRUCTURE_LIMIT:
+        return Finding("blank", "there is hardly anything in it, or it is far out of focus: "
+                                f"{seen}; expected over {STRUCTURE_LIMIT:g}")
+    return Finding("blank", f"what it shows is hardly more than noise: {seen}, {strongest.low / strongest.noise:.1f} "
+                            f"times that of the noise; expected over {STRUCTURE_OVER_NOISE:g} times")
 
 
 def _pixel_size(image: Image, weights: Weights) -> list[Finding]:

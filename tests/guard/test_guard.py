@@ -2,13 +2,14 @@
 virtual microscope (condition `standard`)."""
 
 import csv
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from superres.errors import ImageError
-from superres.guard import judge, require_fit
+from superres.guard import STRUCTURE_LIMIT, judge, require_fit
 from superres.image import Image
 from superres.io.images import read_image
 from superres.io.weights import read_weights
@@ -133,6 +134,17 @@ def test_blank_and_dark_frames_are(weights, rng):
     for level in (0.97, 0.05):
         frame = np.clip(np.full((160, 160, 3), level) + rng.normal(0, 0.01, (160, 160, 3)), 0, 1)
         assert subjects(Image(frame.astype(np.float32), 0.185), weights) == {"blank"}
+
+
+def test_noise_is_not_said_to_be_weak(weights, rng):
+    """Its power is above that of an empty field; it is the noise beside it that takes its meaning away."""
+    (finding,) = judge(Image(rng.random((160, 160, 3), dtype=np.float32), 0.185), weights)
+    said = re.search(r"hardly more than noise: .* has a power of (0\.\d+), (\d+\.\d) times that of the noise; expected "
+                     r"over 8 times", finding.text)
+    assert finding.subject == "blank" and float(said[1]) > STRUCTURE_LIMIT and float(said[2]) < 8
+    (finding,) = judge(Image(np.full((160, 160, 3), 0.9, dtype=np.float32), 0.185), weights)
+    power, limit = re.search(r"has a power of (0\.\d+); expected over (0\.\d+)", finding.text).groups()
+    assert float(power) < float(limit)
 
 
 @pytest.mark.slow
