@@ -50,6 +50,22 @@ def test_they_were_trained_on_train_alone_and_the_card_lists_it(shared_data):
             assert row["licence"].replace("|", "/") in card
 
 
+def test_the_cards_recipe_is_the_weights_own_and_that_of_the_committed_pipeline(scoring, project_root, monkeypatch):
+    card, path = shipped_card().read_text(encoding="utf-8"), shipped_weights()
+    assert scoring.filled(card, "recipe", scoring.recipe(path)) == card
+    monkeypatch.setenv("SUPERRES_DATA", "unused")
+    plan = superres.load_plan(project_root / "examples/weights/pipeline.toml")
+    facts = read_weights(path).provenance["training"]
+    asked = plan.config.train.model_dump(mode="json")
+    assert facts["settings"] == {key: asked[key] for key in facts["settings"]}
+    assert facts["seed"] == plan.config.run.seed and facts["validation_specimens"] == plan.config.split.validation
+    varied = plan.source.options.vary
+    for key in ("coarse_defocus_um", "noise_coarse"):
+        assert key in varied, "the card's known failures begin where these end"
+    assert f"Focus within {varied['coarse_defocus_um'][1]:g} µm" in card
+    assert f"below\n  {varied['noise_coarse'][1]:g} of full scale" in card
+
+
 def test_the_card_says_what_was_promised(scoring):
     """The bars of the project, read from the card; that the card is true is the slow test's and `make
     weights-scores`'s business."""
