@@ -139,14 +139,15 @@ def cross_tissue(
 ) -> None:
     """Every network on every specimen, and two of them fed into each other (Fig. S9)."""
     from superres.engine import Engine
-    from superres.measuring import scoring
+    from superres.measuring import cross_tissue as measuring
+    from superres.measuring.scoring import load_pairs
 
     read = {name: weights_of(path) for name, path in zip(weights_names(weights), weights, strict=True)}
     with in_words(for_pairs), console_events() as events:
-        acquisition = scoring.load_pairs(where, white_level)
+        acquisition = load_pairs(where, white_level)
         engines = {name: Engine.from_weights(each, device) for name, each in read.items()}
-        found = scoring.cross_tissue(engines, acquisition, events)
-    print_page(scoring.cross_tissue_page(found, acquisition), page)
+        found = measuring.cross_tissue(engines, acquisition, events)
+    print_page(measuring.cross_tissue_page(found, acquisition), page)
 
 
 def weights_names(paths: Sequence[Path | None]) -> list[str]:

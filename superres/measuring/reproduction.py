@@ -17,11 +17,12 @@ from superres.errors import SourceError
 from superres.events import Events
 from superres.image import Image
 from superres.measuring import paper, virtual_target
+from superres.measuring.cross_tissue import cross_tissue, cross_tissue_page
 from superres.measuring.drift import drift_page, measure_passes
 from superres.measuring.mtf import measure_target_at, measure_target_image
 from superres.measuring.mtf_pages import target_page, target_table
 from superres.measuring.run_times import run_times_page
-from superres.measuring.scoring import cases_of, caution, cross_tissue, cross_tissue_page, doubts, evaluated_page
+from superres.measuring.scoring import cases_of, caution, doubts, evaluated_page
 from superres.measuring.training_pages import losses_page, training_page
 from superres.optics import PAPER_COARSE, PAPER_FINE
 from superres.optics.usaf.target import Element

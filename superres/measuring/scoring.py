@@ -1,11 +1,9 @@
-"""Weights against pairs: `superres evaluate`, and the matrix of several weights and slides (Fig. S9)."""
+"""Weights against pairs: `superres evaluate`."""
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from fractions import Fraction
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -13,7 +11,6 @@ import numpy as np
 
 from superres.api.evaluator import Case, Evaluator, Picture
 from superres.api.source import Acquisition, Pair
-from superres.builtin.evaluators.ssim import SsimEvaluator
 from superres.builtin.sources.pairs import PairsSource
 from superres.builtin.sources.scenes import BUILTIN
 from superres.builtin.sources.simulate import SimulateSource
@@ -23,10 +20,9 @@ from superres.events import Events, Progress
 from superres.guard import Subject, judge
 from superres.image import Array, FloatArray, Image, from_unit
 from superres.io.images import IMAGE_SUFFIXES
-from superres.measuring.drift import brought_back
 from superres.optics import Optics
 from superres.report.data import ImageScores
-from superres.report.fields import WINDOW_PX, to_uint8
+from superres.report.fields import WINDOW_PX
 from superres.report.pages import Page, Section, Table
 from superres.resample import bicubic
 from superres.scan_folder import DESCRIPTION, POSITIONS, file_stem
@@ -37,9 +33,6 @@ MAPS = ": maps and curves"
 
 DOUBTED_NAMES = 6
 """So many images that do not fit are named after the first; of the others the number is told."""
-
-CHAIN_PX = 128
-"""Side of the piece on which two networks are chained: its second output has (6.25 × 128)² pixels."""
 
 
 def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene_px: int = 1024) -> Acquisition:
@@ -201,91 +194,3 @@ def _field_table(images: Sequence[ImageScores], names: Sequence[str]) -> Table:
             cells.append("–" if score is None else f"{score.value:.3g}{beside}")
         rows.append([image.name, image.specimen, *cells])
     return Table(["field", "specimen", *names], rows, words=2, wraps=True)
-
-
-@dataclass(frozen=True, eq=False)
-class CrossTissue:
-    """ssim: (weights, specimen) → network, bicubic: specimen → value.  chains: (first, second weights) → mean SSIM of
-    the second network's output, brought back to the truth's grid, over specimens.  pictures: one row a specimen.
-    doubted: pixel sizes that do not fit a network; of stains the table itself tells."""
-
-    weights: tuple[str, ...]
-    specimens: tuple[str, ...]
-    ssim: Mapping[tuple[str, str], float]
-    bicubic: Mapping[str, float]
-    chains: Mapping[tuple[str, str], float]
-    pictures: tuple[Picture, ...]
-    doubted: tuple[str, ...] = ()
-
-
-def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events: Events) -> CrossTissue:
-    """Every weights file on every specimen, and every two of them fed into each other (the second on the first's
-    output)."""
-    ssim: dict[tuple[str, str], float] = {}
-    beside: dict[str, float] = {}
-    for name, engine in engines.items():
-        evaluation = score_weights(engine, acquisition, [SsimEvaluator()], events)
-        for specimen, scores in evaluation.by_specimen.items():
-            score = next(score for score in scores if score.name == "ssim")
-            ssim[name, specimen] = score.value
-            beside[specimen] = math.nan if score.baseline is None else score.baseline
-    specimens = tuple(beside)
-    first_pairs = [next(pair for pair in acquisition.pairs if pair.specimen == specimen) for specimen in specimens]
-    middles = [_middle(pair) for pair in first_pairs]
-    outputs = {name: [as_stored(super_resolved(engine, middle.coarse.rgb()), middle.coarse) for middle in middles]
-               for name, engine in engines.items()}
-    chains: dict[tuple[str, str], float] = {}
-    chained: list[Picture] = []
-    for first in engines:
-        for second, engine in engines.items():
-            events.raise_if_cancelled()
-            twice = [super_resolved(engine, output) for output in outputs[first]]
-            chained.append(Picture(f"{specimens[0]}: {first}, then {second}", "", to_uint8(twice[0])))
-            back = [brought_back(each, 1 / Fraction(engine.geometry.scale), output.shape)
-                    for each, output in zip(twice, outputs[first], strict=True)]
-            chains[first, second] = float(np.mean([
-                SsimEvaluator().measure(np.clip(image, 0, 1), np.clip(middle.fine.rgb(), 0, 1))[0]
-                for image, middle in zip(back, middles, strict=True)]))
-    pictures = []
-    for number, middle in enumerate(middles):
-        shown = [(name, outputs[name][number]) for name in engines]
-        shown = [("bicubic", bicubic(middle.coarse.rgb(), next(iter(engines.values())).geometry.scale)), *shown,
-                 ("truth", middle.fine.rgb())]
-        pictures += [Picture(f"{specimens[number]}: {label}", "", to_uint8(image)) for label, image in shown]
-    doubted = [f"{text} Network: {name}." for name, engine in engines.items()
-               for text in doubts(engine, acquisition, ("pixel size",))]
-    return CrossTissue(tuple(engines), specimens, ssim, beside, chains, (*pictures, *chained), tuple(doubted))
-
-
-def cross_tissue_page(found: CrossTissue, acquisition: Acquisition) -> Page:
-    rows = [["bicubic", *(f"{found.bicubic[specimen]:.3f}" for specimen in found.specimens)]]
-    rows += [[name, *(f"{found.ssim[name, specimen]:.3f} ({found.ssim[name, specimen] - found.bicubic[specimen]:+.3f})"
-                      for specimen in found.specimens)] for name in found.weights]
-    chain_rows = [[first, *(f"{found.chains[first, second]:.3f}" for second in found.weights)]
-                  for first in found.weights]
-    worst = min((found.ssim[name, specimen] - found.bicubic[specimen], name, specimen) for name in found.weights
-                for specimen in found.specimens)
-    return Page(
-        "Networks on other tissues", f"Least gain over bicubic: {worst[0]:+.3f} SSIM, {worst[1]} on {worst[2]}."
-        + caution(found.doubted[:1]),
-        subtitle="Fig. S9 of the paper", sections=[
-            Section("SSIM, weights × specimens", ["In brackets: above bicubic. A network that was trained on another "
-                                                  "tissue or stain may still gain; less than on its own is the rule."],
-                    table=Table(["weights", *found.specimens], rows),
-                    warnings=[*found.doubted, *([acquisition.simulated] if acquisition.simulated else [])]),
-            Section("One network after another", [
-                f"SSIM against the fine image after both (rows first, columns second), the {CHAIN_PX} px in the middle "
-                "of a field; the second output is brought back by the network's scale. On the diagonal: self-feeding."],
-                    table=Table(["first \\ second", *found.weights], chain_rows)),
-            Section("Pictures", pictures=found.pictures, side_by_side=True)])
-
-
-def _middle(pair: Pair) -> Pair:
-    """The middle of a pair on pixels that both grids share."""
-    scale = Fraction(pair.coarse.pixel_size_um / pair.fine.pixel_size_um).limit_denominator(8)
-    step = scale.denominator
-    side = [min(CHAIN_PX, length) // step * step for length in pair.coarse.shape_px]
-    top, left = ((length - part) // 2 // step * step for length, part in zip(pair.coarse.shape_px, side, strict=True))
-    coarse = pair.coarse.crop(top, left, side[0], side[1])
-    fine = pair.fine.crop(int(top * scale), int(left * scale), int(side[0] * scale), int(side[1] * scale))
-    return Pair(pair.name, pair.specimen, coarse, fine)

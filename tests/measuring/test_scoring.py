@@ -14,7 +14,8 @@ from superres.image import Image
 from superres.io.images import write_image
 from superres.io.weights import Weights
 from superres.measuring import paper
-from superres.measuring.scoring import cross_tissue, cross_tissue_page, doubts, load_pairs, score_weights
+from superres.measuring.cross_tissue import cross_tissue, cross_tissue_page
+from superres.measuring.scoring import doubts, load_pairs, score_weights
 
 
 @pytest.fixture(scope="module")
@@ -59,7 +60,18 @@ def test_the_matrix_has_every_network_on_every_specimen(bicubic_engine, pairs):
     assert found.chains["a", "b"] == pytest.approx(first, abs=0.02)
     page = cross_tissue_page(found, pairs)
     assert [len(section.table.rows) for section in page.sections[:2]] == [3, 2]
-    assert len(page.sections[2].pictures) == 2 * 4 + 4  # bicubic, two networks, truth; four chains of the first
+    assert found.alone["a"] == pytest.approx(first, abs=0.02) and page.sections[1].table.head[1] == "alone"
+    assert [(section.title, [picture.title for picture in section.pictures]) for section in page.sections[2:]] == [
+        ("clean", ["bicubic", "a", "b", "truth"]), ("noisy", ["bicubic", "a", "b", "truth"]),
+        ("clean, one network after another", [f"{one}, then {two}" for one in "ab" for two in "ab"])]
+    assert not found.doubted
+
+
+def test_pairs_that_nobody_told_apart_are_no_matrix(bicubic_engine, pairs):
+    merged = replace(pairs, pairs=tuple(replace(pair, specimen="pairs") for pair in pairs.pairs))
+    page = cross_tissue_page(cross_tissue({"a": bicubic_engine}, merged, Events()), merged)
+    warning, = (text for text in page.sections[0].warnings if "folder of its own" in text)
+    assert warning.startswith("All 2 pairs count as one specimen, 'pairs'") and "may not fit" not in page.headline
 
 
 def test_another_scale_is_refused(bicubic_engine, tmp_path):
