@@ -110,6 +110,15 @@ class Artefacts:
                 )
         return split
 
+    @property
+    def seen_before(self) -> str:
+        """What to say where specimens that are to test were not new to the weights that training starts from, or ""."""
+        start = self.plan.start_from
+        seen = sorted(train_stage.specimens_seen(start) & set(self.split.test)) if start is not None else []
+        return "" if not seen else (
+            f"the weights that training started from had seen test specimens of these names: {', '.join(seen)}. Their "
+            "scores are not of slides that training never saw; name others in split.test")
+
     def _split_of(self, specimens: tuple[str, ...]) -> Split:
         return choose_split(
             specimens, self.plan.config.split, self.plan.config.run.seed, trains=self.plan.model.trainable

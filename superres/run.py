@@ -121,6 +121,8 @@ class Run:
         )
 
     def _train(self, results: Results) -> dict[str, Any]:
+        if seen := self.artefacts.seen_before:
+            self.events.note("train", seen)
         path = self.artefacts.weights_path
         beside = (path.parent / name for name in (HISTORY_FILE, PICTURES))
         results.put("train", path, *(each for each in beside if each.exists()))
@@ -150,7 +152,7 @@ class Run:
             made.versions,
             {**made.hashes, "weights (SHA-256)": file_hash(made.weights_path)},
             self.times,
-            self.notes,
+            [*self.notes, *filter(None, [made.seen_before])],
         )
         data = report_stage.report_data(
             facts,

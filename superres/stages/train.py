@@ -14,7 +14,7 @@ from superres.events import Events, Progress
 from superres.inference.generator import borrowed_generator
 from superres.io.weights import Stain, Weights, read_weights, write_weights
 from superres.stages.blame import blamed
-from superres.stages.store import StageFolder
+from superres.stages.store import StageFolder, file_hash
 from superres.training.history import HistoryRow, read_history
 from superres.training.job import TrainingJob, TrainingResult
 from superres.training.loop import HISTORY_FILE
@@ -43,6 +43,7 @@ def train(
             "no registered pair is left to train on",
             hint="see registration.json for what was rejected and why, and [split] for what is held out",
         )
+    started = _started_from(job)  # before the hours in which the file may go
     try:
         result = run_training(job, events, ranks)
     except (SuperresError, MemoryError):
@@ -53,7 +54,7 @@ def train(
             f"training model '{job.model.name}' with loss {losses} failed: {type(error).__name__}: {error}",
             hint="mend the plug-in; SUPERRES_TRACEBACK=1 shows where it failed",
         ) from error
-    provenance = {**provenance, "training": _summary(job, result)}
+    provenance = {**provenance, "training": {**_summary(job, result), **started}}
     path = folder.path / WEIGHTS_FILE
     write_weights(
         path,
@@ -95,6 +96,21 @@ def training_facts(weights: Path) -> Mapping[str, Any]:
     """What the weights file says about their training: steps, best_step, patches; empty where nothing was trained."""
     facts: Mapping[str, Any] = read_weights(weights).provenance.get("training", {})
     return facts
+
+
+def specimens_seen(weights: Path) -> frozenset[str]:
+    """Whose images a network has learned from, or was chosen by; also while it was the one that this one started
+    from."""
+    facts = training_facts(weights)
+    before = facts.get("started_from", {}).get("specimens", ())
+    return frozenset((*facts.get("specimens", ()), *facts.get("validation_specimens", ()), *before))
+
+
+def _started_from(job: TrainingJob) -> dict[str, Any]:
+    if job.start_from is None:
+        return {}
+    return {"started_from": {"weights (SHA-256)": file_hash(job.start_from),
+                             "specimens": sorted(specimens_seen(job.start_from))}}
 
 
 def _weights(

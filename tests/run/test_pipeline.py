@@ -404,6 +404,27 @@ def test_other_settings_begin_another_training_aloud_and_the_unfinished_one_is_k
     assert not any("unfinished" in text for text in back.texts)
 
 
+def test_a_test_specimen_that_the_first_weights_had_seen_is_told_and_reported(tmp_path):
+    """Fine-tuning with another split would otherwise score slides that training saw as if it had not."""
+    first = run(tmp_path / "first").weights  # trains on drawn-2, validates on drawn-1, tests on drawn-0
+
+    def tuned(name, start, test, validation):
+        notes = Notes()
+        result = run(tmp_path / name, f"train.start_from='{start}'", f"split.test=['{test}']",
+                     f"split.validation=['{validation}']", events=notes)
+        told = [text for text in notes.texts if "had seen test specimens" in text]
+        page = result.report.read_text()
+        assert len(told) == ("had seen test specimens" in page)
+        return result.weights, told
+
+    assert tuned("same split", first, "drawn-0", "drawn-1")[1] == []
+    second, told = tuned("other split", first, "drawn-2", "drawn-0")
+    assert len(told) == 1 and "of these names: drawn-2. Their scores are not of slides" in told[0]
+    assert read_weights(second).provenance["training"]["started_from"]["specimens"] == ["drawn-1", "drawn-2"]
+    # drawn-2 was the second one's test, but the first one's training.
+    assert "drawn-2" in tuned("twice removed", second, "drawn-2", "drawn-1")[1][0]
+
+
 def test_another_evaluator_does_not_train_again(tmp_path):
     run(tmp_path / "run")
     before = modified(tmp_path / "run")
