@@ -80,7 +80,8 @@ struct ModelDeleter {
 };
 using Model = std::unique_ptr<sr_model, ModelDeleter>;
 
-Model create(Reader &in, Writer &out, int &device) {
+// refused: why there is none.
+Model create(Reader &in, Writer &out, int &device, std::string &refused) {
   device = in.value<std::int32_t>();
   const auto threads = in.value<std::int32_t>();
   const auto variant = static_cast<sr_variant>(in.value<std::int32_t>());
@@ -106,6 +107,7 @@ Model create(Reader &in, Writer &out, int &device) {
   sr_model *model = nullptr;
   const auto status =
       sr_model_create_variant(&numbers, tensors.data(), count, device, threads, variant, &model, &message);
+  refused = message.text;
   if (status == SR_OK)
     std::snprintf(message.text, sizeof message.text, "%s", sr_model_describe(model));
   out.outcome(status, message);
@@ -176,16 +178,17 @@ void serve(const char *request, const char *result) {
     throw Stop{"the request is none"};
   Model model;
   int device = SR_DEVICE_CPU;
+  std::string refused = "none was asked for";
   while (in.more()) {
     const char kind = in.value<char>();
     if (kind == 'M')
-      model = create(in, out, device);
+      model = create(in, out, device, refused);
     else if (kind == 'F' && model)
       forward(in, out, model.get(), device);
     else if (kind == 'W' && model)
       tell_workspace(in, out, model.get());
     else
-      throw Stop{"a record of an unknown kind, or a forward without a model"};
+      throw Stop{kind == 'F' || kind == 'W' ? "there is no model: " + refused : "a record of an unknown kind"};
   }
 }
 

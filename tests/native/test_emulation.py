@@ -113,6 +113,9 @@ def test_a_driver_that_stays_serves_what_processes_of_their_own_do_and_is_there_
     refused.model(case.hyper, case.tensors, device=99)
     (answer,) = refused.serve(service, tmp_path)
     assert answer.status != 0
+    refused.forward(images, np.empty(case.output_shape(images), np.float32))
+    with pytest.raises(AssertionError, match=r"error: there is no model: .*(device 99|CUDA)"):
+        refused.serve(service, tmp_path)
     _, outcome = asked.serve(service, tmp_path)
     np.testing.assert_array_equal(outcome.output, expected.output)
     service.stop()
