@@ -17,6 +17,7 @@ import torch
 
 from superres import native
 from superres._version import __version__
+from superres.cli.shared import saying_new_folders
 from superres.image import Image
 from superres.io.images import read_image, write_image
 
@@ -251,6 +252,14 @@ def test_a_folder_that_a_command_had_to_make_is_said_once(superres, tmp_path, we
     assert first.err.count("note: made the folder") == 1, first
     assert re.search(r"^note: made the folder '.*new/deep'$", first.err, re.MULTILINE), first
     assert "made the folder" not in second.err, second
+
+
+def test_of_several_processes_the_first_says_what_was_made(tmp_path, monkeypatch, capsys):
+    for rank, said in (("1", 0), ("0", 1)):
+        monkeypatch.setenv("RANK", rank)
+        with saying_new_folders(tmp_path / rank / "run", None):
+            (tmp_path / rank / "run").mkdir(parents=True)
+        assert capsys.readouterr().err.count("made the folder") == said
 
 
 MANY_FIELDS = (
