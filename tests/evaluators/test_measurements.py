@@ -12,6 +12,7 @@ from superres.builtin.evaluators.consistency import ConsistencyEvaluator
 from superres.builtin.evaluators.fine_optics import FineOpticsOptions, forward_model
 from superres.builtin.evaluators.frc import FrcEvaluator
 from superres.builtin.evaluators.mtf import MtfEvaluator
+from superres.builtin.evaluators.pictures import LabelledMap, draw_maps
 from superres.builtin.evaluators.spectrum import SpectrumEvaluator
 from superres.image import Image
 from superres.optics.usaf.target import TargetSpec, draw_target
@@ -22,6 +23,17 @@ from superres.testing import EvaluatorContract
 def scores(evaluator, case):
     evaluator.update(case)
     return {score.name: score for score in evaluator.compute()}
+
+
+@pytest.mark.parametrize(("side", "shown", "block"), [(150, 600, 1), (200, 600, 1), (1000, 500, 2)])
+def test_a_map_alone_is_as_large_as_a_page_shows_it(side, shown, block):
+    """Its upper half is bright: the picture holds them at whole multiples, never stretched."""
+    plane = np.zeros((side, side), dtype=np.float32)
+    plane[:side // 2] = 1.0
+    pixels, found = draw_maps([LabelledMap("map", plane)], 1.0, "%")
+    column = pixels[:, 100].astype(int)
+    bright = np.flatnonzero((column[:, 0] > 200) & (column[:, 2] < 200))  # inferno's upper end is yellow
+    assert found == block and len(bright) == shown // 2
 
 
 def test_blurring_a_target_loses_its_fine_elements_and_only_those():

@@ -11,7 +11,8 @@ import numpy as np
 from superres.image import Array, FloatArray
 
 PANEL_PX = 300
-"""Longest side of one map in a picture: two maps and a colour bar stay under 700 px."""
+"""Longest side of one map of several in a picture: two maps and a colour bar stay under 700 px.  A map alone takes the
+place of two, or a page would enlarge the picture, letters and all, until it is blurred."""
 
 DOTS_PER_INCH = 100
 INK = "#222222"
@@ -31,8 +32,9 @@ def draw_maps(maps: Sequence[LabelledMap], top: float, unit: str) -> tuple[Array
     from matplotlib import colormaps
 
     longest = max(maps[0].plane.shape)
-    block_px = -(-longest // PANEL_PX)
-    enlarge = max(1, PANEL_PX // longest)  # a field of 60 dots would hardly be seen on the page
+    side = 2 * PANEL_PX if len(maps) == 1 else PANEL_PX
+    block_px = -(-longest // side)
+    enlarge = max(1, side // longest)  # a field of 60 dots would hardly be seen on the page
     dot = np.ones((enlarge, enlarge), dtype=np.float32)
     panels = [np.kron(block_mean(each.plane, block_px), dot) for each in maps]
     height, width = panels[0].shape
