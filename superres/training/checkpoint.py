@@ -33,10 +33,10 @@ class Checkpoint:
     """A training after `step` steps.
 
     fingerprint: of the job that it belongs to.  loss_sum, loss_count: of the steps since the last row of the history.
-    best_step: 0 where nothing was validated yet; best_loss: the validation loss there.  network, best: tensors of the
-    network now and at best_step.  optimiser: "parameter/entry" → tensor.  average: the averaged weights, empty where
-    none are kept.  scaler: state of float16's gradient scaler, empty without one.  convolutions: who computed them so
-    far, in the order of the sessions (see Learner); empty where the checkpoint does not say.
+    best_step: 0 where nothing better than the start was validated yet; best_loss: the validation loss there.  network,
+    best: tensors of the network now and at best_step.  optimiser: "parameter/entry" → tensor.  average: the averaged
+    weights, empty where none are kept.  scaler: state of float16's gradient scaler, empty without one.  convolutions:
+    who computed them so far, in the order of the sessions (see Learner); empty where the checkpoint does not say.
 
     The order of the patches, their turns and the random numbers that a network may draw (dropout) are functions of seed
     and step, so the step is all that is kept of them.

@@ -40,7 +40,8 @@ class TrainingJob:
 
 @dataclass(frozen=True, eq=False)
 class TrainingResult:
-    """tensors: the network at best_step, the step of lowest validation loss (the last step without validation pairs).
+    """tensors: the network at best_step, the step of lowest validation loss (the last step without validation pairs;
+    0 where nothing was better than the weights that training started from).
 
     steps: all that were done; fewer than asked for where patience ended it.  seconds: over all sessions.  patches:
     training patches.  parameters: trained values.  convolutions: who computed them (see Learner); several where a

@@ -154,6 +154,8 @@ class _Training:
         if self.validation is None:
             self.events.note(STAGE, "no validation pairs: the weights of the last step are kept, not the best ones")
         if state.step == 0:
+            if self.job.start_from is not None and self.validation is not None and not state.best:
+                self._keep_start(self.validation)
             self.events.note(STAGE, f"curves while it runs: {self.history_path}")
         began = time.perf_counter() - state.seconds
         first_step, session_began = state.step, time.perf_counter()
@@ -245,6 +247,14 @@ class _Training:
         state = np.random.SeedSequence(words).generate_state(1, np.uint64)
         return borrowed_generator(self.device, int(state[0] >> np.uint64(1)))
 
+    def _keep_start(self, validation: PatchSet) -> None:
+        """The weights that training starts from are the best ones until others do better."""
+        state, loss = self.state, self._validate(validation)
+        if math.isfinite(loss):
+            with self.learner.judged():
+                state.best, state.best_loss = tensors_of(self.learner.network), loss
+        self.events.note(STAGE, f"validation {loss:.5f} of the weights that training starts from")
+
     def _record(self, began: float) -> None:
         """Validate, keep the best weights, add a row to the history."""
         state, settings = self.state, self.job.settings
@@ -305,6 +315,9 @@ class _Training:
         if state.step < self.steps:
             self.events.note(STAGE, f"stopped after step {state.step} of {self.steps}: {self.job.settings.patience} "
                                     f"validations without a better one than that of step {state.best_step}")
+        if state.best_step == 0:
+            self.events.note(STAGE, "no validation was better than that of the weights that training started from: "
+                                    "they are kept; lower train.learning_rate, or validate on other specimens")
         trained = sum(each.numel() for each in self.learner.network.parameters() if each.requires_grad)
         return TrainingResult(
             tensors=state.best, history=tuple(state.history), best_step=state.best_step, steps=state.step,

@@ -425,6 +425,14 @@ def test_a_test_specimen_that_the_first_weights_had_seen_is_told_and_reported(tm
     assert "drawn-2" in tuned("twice removed", second, "drawn-2", "drawn-1")[1][0]
 
 
+def test_the_report_says_where_fine_tuning_only_did_harm(tmp_path):
+    first = run(tmp_path / "first").weights
+    worse = run(tmp_path / "worse", f"train.start_from='{first}'", "train.learning_rate=1.0")
+    assert read_weights(worse.weights).provenance["training"]["best_step"] == 0
+    page = worse.report.read_text()
+    assert "the weights that training started from, which were kept" in page and "lowest validation loss" not in page
+
+
 def test_another_evaluator_does_not_train_again(tmp_path):
     run(tmp_path / "run")
     before = modified(tmp_path / "run")

@@ -104,6 +104,25 @@ def test_fine_tuning_begins_with_the_given_weights(tmp_path, trained):
         np.testing.assert_allclose(tensor, given[name], atol=1e-9, err_msg=name)
 
 
+@pytest.mark.parametrize("stopped", [False, True])
+def test_fine_tuning_that_only_does_harm_keeps_the_weights_that_it_began_with(tmp_path, trained, stopped):
+    from superres.io.weights import read_weights
+
+    job = small_job(tmp_path, learning_rate=0.3, schedule="constant")
+    job = type(job)(**{**vars(job), "start_from": trained})
+    if stopped:
+        with pytest.raises(Cancelled):
+            train(job, Watch({2: Watch.cancel}))
+    events = Watch()
+    result = train(job, events)
+    assert result.best_step == 0 and result.steps == 24
+    given = read_weights(trained).tensors
+    for name, tensor in result.tensors.items():
+        np.testing.assert_array_equal(tensor, given[name], err_msg=name)
+    assert any("they are kept" in note for note in events.notes)
+    assert any("of the weights that training starts from" in note for note in events.notes) != stopped
+
+
 def test_weights_of_another_model_are_refused(tmp_path, trained):
     job = small_job(tmp_path, model=Rivenson2017Model(**{**SMALL_MODEL, "alpha": 3}))
     with pytest.raises(TrainingError, match=r"holds weights of 'rivenson2017' \(alpha 2.*trains .*\(alpha 3") as caught:
