@@ -17,10 +17,14 @@ from superres.registration.edges import (
     shown_but,
 )
 from superres.registration.frames import Frames
+from superres.registration.graph import agreeing, checked
 
 MAX_NAMES = 8
 MAX_SEARCHED = 600
 """Pairs of tiles that are searched in each other when a scan falls apart: a few seconds."""
+FEW = 4
+"""Tiles of which a single match is believed: there may be no other."""
+DUST_PX = 1.0
 NEAR, MOST = 0.15, 0.8
 """A change of all positions is what is wrong if it brings that share of the overlaps within that part of a tile."""
 STAGE_AXES = {"-y,x": ((-1, 0), (0, 1)), "y,-x": ((1, 0), (0, -1)), "-y,-x": ((-1, 0), (0, -1)),
@@ -88,12 +92,12 @@ def explain_disconnected(frames: Frames, groups: Sequence[Sequence[int]], missin
 def contradiction(frames: Frames, groups: Sequence[Sequence[int]], missing: Sequence[Edge], nominal: Places,
                   blank: Sequence[int], held: Sequence[Edge]) -> RegistrationError | None:
     """The error ("out-of-bound") for nominal places that the images contradict, as `explain_disconnected` has it."""
-    found = _elsewhere(frames, groups, missing, nominal, blank)
+    found = _elsewhere(frames, groups, missing, nominal, blank, held)
     return _out_of_bound(frames, found, held, groups, nominal) if found else None
 
 
 def _elsewhere(frames: Frames, groups: Sequence[Sequence[int]], missing: Sequence[Edge], nominal: Places,
-               blank: Sequence[int]) -> list[Edge]:
+               blank: Sequence[int], held: Sequence[Edge]) -> list[Edge]:
     """Certain matches between pieces, farther from the nominal shift than was searched.
 
     First of overlaps that should be there; then of tiles that are nearest to each other by their nominal places.
@@ -111,9 +115,33 @@ def _elsewhere(frames: Frames, groups: Sequence[Sequence[int]], missing: Sequenc
         found = [edge for edge in edges_anywhere(frames, pairs, structure)
                  if np.abs(edge.shift_px - nominal[edge.second] + nominal[edge.first]).max()
                  > search_bound_px(frames.shape_px)]
-        if found:
-            return found
+        certain = _certain(frames, found, held, nominal)
+        if certain:
+            return certain
     return []
+
+
+def _certain(frames: Frames, found: Sequence[Edge], held: Sequence[Edge], nominal: Places) -> list[Edge]:
+    """Matches that confirm each other, in a loop or by one change of all positions; of few tiles, any.
+
+    Specks of dust on the camera match each other, at one shift wherever the tiles lie: such are left out.
+    """
+    turn = [1 if edge.shift_px > (0.0, 0.0) else -1 for edge in found]
+    measured = np.array([np.multiply(edge.shift_px, sign) for edge, sign in zip(found, turn, strict=True)])
+    expected = np.array([(nominal[edge.second] - nominal[edge.first]) * sign
+                         for edge, sign in zip(found, turn, strict=True)])
+    real = []
+    for edge, shift, by_place in zip(found, measured, expected, strict=True):
+        alike = (np.abs(measured - shift) < DUST_PX).all(axis=1)
+        apart = (np.abs(expected - by_place) > search_bound_px(frames.shape_px)).any(axis=1)
+        if (alike & apart).sum() < 2:
+            real.append(edge)
+    if len(frames) <= FEW:
+        return real
+    judged = agreeing(len(frames), [*held, *real])
+    kept = [edge for edge in judged[len(held):] if edge.accepted]
+    in_loop = any(index >= len(held) for index in checked(len(frames), judged))
+    return kept if in_loop or (len(kept) > 1 and _for_all(frames, [*held, *kept], nominal)) else []
 
 
 def _out_of_bound(frames: Frames, found: Sequence[Edge], held: Sequence[Edge], groups: Sequence[Sequence[int]],

@@ -336,6 +336,20 @@ def test_a_tile_that_lies_elsewhere_is_named(scan: tuple[list[Tile], np.ndarray]
         assert names in caught.value.hint and "multiply" not in caught.value.hint, caught.value.hint
 
 
+def test_dust_does_not_contradict_the_stage(slide: Slide) -> None:
+    """Two areas of a slide, far apart, with dark specks that match each other from any tile to any: certain matches at
+    one shift, whatever the stage says.  The areas stay where it puts them."""
+    tiles = [Tile(slide.coarse((top + 100.0 * r, 10 + 100.0 * c), (128, 128), noise=0.01, name=f"{top}-{r}{c}"),
+                  ((3 * top + 100 * r) * COARSE_UM, 100 * c * COARSE_UM))
+             for top in (10, 400) for r in range(2) for c in range(4)]
+    dust = np.ones((128, 128), np.float32)
+    for y, x in np.random.default_rng(2).integers(0, 128, (4, 2)):
+        cv2.circle(dust, (int(x), int(y)), 4, 0.5, -1, cv2.LINE_AA)
+    tiles = [replace(t, image=raw.with_pixels((raw.pixels * dust[..., None]).astype(np.uint8)))
+             for t in tiles for raw in [t.image.read()]]
+    assert lay(tiles).parts == (1,) * 8 + (2,) * 8
+
+
 def test_unequal_tiles_are_refused() -> None:
     a, b = (Image(np.zeros((40, width), np.uint8), 0.2, name=name) for width, name in ((50, "a"), (51, "b")))
     with pytest.raises(ImageError, match=r"tile 'b' is \(40, 51\) px"):
