@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import gc
 import os
+import signal
 import statistics
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -133,6 +134,13 @@ def installed_version(package: str) -> str | None:
         return version(package)
     except PackageNotFoundError:
         return None
+
+
+def pytest_configure() -> None:
+    """A run that is cut off keeps what it has measured (gpu.sh interrupts it) also where a shell started it in the
+    background, which leaves processes deaf to interrupts."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_benchmark_update_machine_info(config: pytest.Config, machine_info: dict[str, Any]) -> None:

@@ -228,6 +228,8 @@ try:
 except KeyboardInterrupt:
     print("interrupted")
 """
-    done = subprocess.run([sys.executable, "-c", code], cwd=Path(__file__).resolve().parents[2], capture_output=True,
-                          text=True, check=False)
+    # Processes that a shell starts in the background ignore interrupts, and hand that on: here it would be no crash.
+    listen = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+    done = subprocess.run([sys.executable, "-c", listen + code], cwd=Path(__file__).resolve().parents[2],
+                          capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
