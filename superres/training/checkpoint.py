@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Mapping
 from dataclasses import astuple, dataclass, field
@@ -17,7 +16,7 @@ from torch import Tensor, nn
 
 from superres.errors import TrainingError, WeightsError
 from superres.io.atomic import write_bytes
-from superres.io.weights import parse_safetensors, read_safetensors_metadata
+from superres.io.weights import parse_safetensors, read_safetensors_metadata, tensors_digest
 from superres.training.history import HistoryRow
 from superres.training.learner import Learner
 
@@ -69,7 +68,7 @@ def write_checkpoint(path: Path, checkpoint: Checkpoint) -> None:
                                    ("optimiser", checkpoint.optimiser), ("average", checkpoint.average))
                for name, tensor in each.items()}
     tensors["history"] = np.array([astuple(row) for row in checkpoint.history], dtype=np.float64).reshape(-1, 6)
-    record["sha256"] = _digest(tensors)
+    record["tensors_sha256"] = tensors_digest(tensors)
     # Python's JSON writes floats with all their bits, and Infinity, which best_loss is before the first validation.
     write_bytes(path, save_tensors(tensors, {_METADATA_KEY: json.dumps(record)}))
 
@@ -82,7 +81,7 @@ def read_checkpoint(path: Path) -> Checkpoint:
         if record["version"] != FORMAT_VERSION:
             raise ValueError(f"format version {record['version']}; expected {FORMAT_VERSION}")
         tensors = parse_safetensors(content, str(path))
-        if record.get("sha256", found := _digest(tensors)) != found:  # older checkpoints have none
+        if record.get("tensors_sha256", found := tensors_digest(tensors)) != found:  # older checkpoints have none
             raise ValueError("its tensors are not the ones that were written; the disk or a copy changed them")
         rows = tuple(HistoryRow(int(row[0]), *row[1:]) for row in tensors.pop("history").tolist())
         groups: dict[str, dict[str, npt.NDArray[Any]]] = {"network": {}, "best": {}, "optimiser": {}, "average": {}}
@@ -98,14 +97,6 @@ def read_checkpoint(path: Path) -> Checkpoint:
         reason = error.message if isinstance(error, WeightsError) else f"{type(error).__name__}: {error}"
         raise TrainingError(f"cannot resume from the checkpoint '{path}': {reason}",
                             hint=_ANEW) from error
-
-
-def _digest(tensors: Tensors) -> str:
-    digest = hashlib.sha256()
-    for name, tensor in sorted(tensors.items()):
-        digest.update(name.encode())
-        digest.update(np.ascontiguousarray(tensor).data)
-    return digest.hexdigest()
 
 
 def tensors_of(network: nn.Module) -> dict[str, npt.NDArray[Any]]:
