@@ -16,12 +16,13 @@ import pytest
 from superres.api import Tile
 from superres.builtin.registrars.identity import IdentityRegistrar
 from superres.builtin.registrars.paper import PaperRegistrar
+from superres.builtin.sources.places import along_image_axes
 from superres.errors import ImageError, RegistrationError
 from superres.image import Image
 from superres.registration.edges import Edge
 from superres.registration.frames import Frames
 from superres.registration.layout import Layout, stitch
-from superres.registration.misplaced import explain_disconnected
+from superres.registration.misplaced import STAGE_AXES, explain_disconnected
 from tests.registration.specimens import COARSE_UM, Slide, layout_rmse_px, speckle
 
 
@@ -417,3 +418,10 @@ def test_hundred_tiles_of_unknown_order(tmp_path: Path) -> None:
     order = np.random.default_rng(0).permutation(len(tiles))
     layout = lay(unknown([tiles[i] for i in order]))
     assert layout_rmse_px(np.array(layout.origins_px), true[order]) <= 0.05
+
+
+def test_the_axes_that_a_hint_names_do_to_positions_what_the_source_makes_of_them() -> None:
+    """Registration lies below the sources and cannot ask them."""
+    assert len(STAGE_AXES) == 7  # all but "y,x"
+    for axes, linear in STAGE_AXES.items():
+        assert tuple(np.array(linear) @ (3.0, 5.0)) == along_image_axes((3.0, 5.0), axes)
