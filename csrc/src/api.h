@@ -1,0 +1,59 @@
+// What the files of the C API share: the model behind the handle, and failures as statuses.
+#pragma once
+
+#include <algorithm>
+#include <cstring>
+#include <memory>
+#include <new>
+#include <string>
+#include <variant>
+
+#include "bands.h"
+#include "device_forward.h"
+#include "plain.h"
+
+struct sr_model {
+  superres::BandGeometry geometry;
+  std::variant<std::unique_ptr<superres::PlainForward>, std::unique_ptr<superres::DeviceForward>> forward;
+  std::string description;
+};
+
+namespace superres {
+
+constexpr std::int64_t kLongestSide = 1 << 24; // at most 2^27 fine pixels a side
+
+inline sr_status report(const Failure &failure, sr_message *message) {
+  if (message != nullptr) {
+    auto length = std::min(failure.text.size(), sizeof message->text - 1);
+    // Cut before a character of UTF-8, not inside it: its further bytes are 10xxxxxx.
+    if (length < failure.text.size())
+      while (length > 0 && (static_cast<unsigned char>(failure.text[length]) & 0xC0) == 0x80)
+        --length;
+    std::memcpy(message->text, failure.text.data(), length);
+    message->text[length] = '\0';
+  }
+  return failure.status;
+}
+
+// Run, and turn whatever is thrown into a status and a message.
+template <class Call> sr_status guarded(sr_message *message, const Call &call) {
+  try {
+    call();
+    if (message != nullptr)
+      message->text[0] = '\0';
+    return SR_OK;
+  } catch (const Failure &failure) {
+    return report(failure, message);
+  } catch (const std::bad_alloc &) {
+    return report({SR_OUT_OF_MEMORY, "not enough memory"}, message);
+  } catch (const std::exception &error) {
+    return report({SR_INVALID_ARGUMENT, error.what()}, message);
+  }
+}
+
+inline void require(bool holds, const std::string &text) {
+  if (!holds)
+    throw Failure{SR_INVALID_ARGUMENT, text};
+}
+
+} // namespace superres
