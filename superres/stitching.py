@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -19,9 +19,10 @@ from superres.api.source import Acquisition, Scan
 from superres.errors import RegistrationError, StorageError
 from superres.events import Events, Progress
 from superres.image import Array, Image, from_unit
-from superres.io.atomic import write_json
+from superres.io.atomic import storage_error, write_json
 from superres.io.images import write_image_bands
 from superres.io.table import write_table
+from superres.registration.misplaced import listed
 from superres.report.builder import build_registration_page
 from superres.report.data import RegistrationPage
 from superres.report.limits import count
@@ -31,6 +32,9 @@ from superres.stages.records import Registered, mosaic_facts
 from superres.stages.store import StageFolder, safe_name
 
 POSITIONS_FILE, FACTS_FILE, PAGE_FILE, MOSAICS = "positions.csv", "stitching.json", "stitching.html", "mosaics"
+EARLIER = "earlier"
+"""In mosaics/: images of earlier calls that the present table and page do not tell of.  They are not deleted: their
+tiles may be gone."""
 COLUMNS = ("file", "slide", "y_um", "x_um", "y_px", "x_px", "measured", "part", "residual_um", "gain", "offset")
 BAND_BYTES = 64 * 1024 * 1024
 """Of float pixels that are blended at once; a tile is read anew for every band that it touches."""
@@ -65,7 +69,9 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
 
     Writes positions.csv (COLUMNS; solved places of the tiles' outer corners, in µm and px of the mosaic), which source
     acquisition reads as positions; mosaics/SLIDE.tif with the camera's dtype and white level, evened out;
-    stitching.json and stitching.html.  Memory is bounded by a band of the mosaic.
+    stitching.json and stitching.html.  Memory is bounded by a band of the mosaic.  Mosaics that an earlier call wrote
+    there and this one did not (slides that are gone or failed, with_mosaics=False) are put aside into mosaics/earlier,
+    with a note.
     A scan that cannot be stitched leaves the others.  Raises RegistrationError, of the first, where none can be;
     StorageError, also where the folder holds somebody else's files of these names; Cancelled between tiles.
     """
@@ -95,13 +101,15 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
             overviews[scan.slide] = write_overview(StageFolder(Path(pictures)), scan.slide, mosaic)
             rows += _rows(scan, mosaic)
             if with_mosaics:
-                _mark(folder, acquisition)
                 images[scan.slide] = folder / MOSAICS / f"{safe_name(scan.slide)}.tif"
+                _claim(folder, acquisition, images[scan.slide])
                 _write_mosaic(images[scan.slide], mosaic, events)
         if not stitched:
             raise next(iter(failed.values()))
+        if aside := _put_aside(folder, images.values()):
+            events.note("stitch", f"put aside into '{folder / MOSAICS / EARLIER}', of an earlier call: {listed(aside)}")
         write_table(folder / POSITIONS_FILE, COLUMNS, rows)
-        write_json(folder / FACTS_FILE, _facts(acquisition, facts, failed))
+        write_json(folder / FACTS_FILE, _facts(acquisition, facts, failed, [_named(path) for path in images.values()]))
         found = Registered((), (), {slide: kept | {"overview": overviews[slide]} for slide, kept in facts.items()})
         build_registration_page(RegistrationPage(
             folder.resolve().name, acquisition.coarse_pixel_size_um, acquisition.fine_pixel_size_um,
@@ -135,20 +143,44 @@ def _earlier(path: Path) -> dict[str, Any] | None:
     return content if isinstance(content, dict) and "mosaics" in content else None
 
 
-def _mark(folder: Path, acquisition: Acquisition) -> None:
-    """Say whose the folder is before anything lies in it: what a killed call leaves must not bar the next one."""
-    if _earlier(folder / FACTS_FILE) is None:
-        write_json(folder / FACTS_FILE, _facts(acquisition, {}, {}))
+def _claim(folder: Path, acquisition: Acquisition, image: Path) -> None:
+    """Say that an image is ours before it lies there: what a killed call leaves must not bar the next one, which must
+    know it for its own."""
+    known = _earlier(folder / FACTS_FILE) or _facts(acquisition, {}, {}, [])
+    write_json(folder / FACTS_FILE, known | {"images": sorted({*known.get("images", ()), _named(image)})})
+
+
+def _put_aside(folder: Path, written: Collection[Path]) -> list[str]:
+    """Move the images of earlier calls that this one did not write out of sight.  Returns their names.
+
+    Files of the user's that lie beside them stay.  Raises StorageError where one cannot be moved.
+    """
+    known = (_earlier(folder / FACTS_FILE) or {}).get("images", ())
+    old = [folder / name for name in known if Path(name).parent == Path(MOSAICS)]
+    moved = [path for path in old if path not in written and path.exists()]
+    for path in moved:
+        target = path.parent / EARLIER / path.name
+        try:
+            target.parent.mkdir(exist_ok=True)
+            path.replace(target)
+        except OSError as error:
+            raise storage_error(target, error) from error
+    return [_named(path) for path in moved]
+
+
+def _named(image: Path) -> str:
+    return f"{MOSAICS}/{image.name}"
 
 
 def _facts(acquisition: Acquisition, mosaics: Mapping[str, Any], failed: Mapping[str, RegistrationError],
-           ) -> dict[str, Any]:
+           images: Sequence[str]) -> dict[str, Any]:
     return {
         "frames": "µm, (y, x), origin at the outer top-left corner; to_mosaic maps a tile's µm to mosaic µm",
         "folder": acquisition.provenance.get("folder", ""),
         "coarse_pixel_size_um": acquisition.coarse_pixel_size_um,
         "simulated": acquisition.simulated,
         "mosaics": dict(mosaics),
+        "images": list(images),
         "not_stitched": {slide: {"reason": error.reason, "message": error.message, "hint": error.hint}
                          for slide, error in failed.items()},
     }

@@ -237,3 +237,40 @@ def test_a_killed_call_does_not_bar_the_next(tiles: tuple[Path, np.ndarray], tmp
     assert (tmp_path / "mosaics/tiles.tif").exists()
     status, said = stitch(tiles[0], "--out", tmp_path)
     assert status == 0, said
+
+
+def test_mosaics_of_slides_that_are_gone_do_not_look_current(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:
+    """Put aside, not deleted, and said; what the user laid beside them stays.  So where no mosaics are wanted."""
+    scan, out = tmp_path / "scan", tmp_path / "out"
+    for slide in ("a", "b"):
+        shutil.copytree(tiles[0], scan / slide)
+    assert stitch(scan, "--out", out)[0] == 0
+    (out / "mosaics/b-annotated.tif").write_bytes(b"mine")
+    shutil.rmtree(scan / "b")
+    written = (out / "mosaics/b.tif").read_bytes()
+
+    def images() -> list[str]:
+        return sorted(str(path.relative_to(out / "mosaics")) for path in (out / "mosaics").rglob("*.tif"))
+
+    status, said = stitch(scan, "--out", out)
+    assert status == 0 and f"put aside into '{out}/mosaics/earlier', of an earlier call: mosaics/b.tif" in said, said
+    assert images() == ["a.tif", "b-annotated.tif", "earlier/b.tif"]
+    assert (out / "mosaics/earlier/b.tif").read_bytes() == written
+    status, said = stitch(scan, "--out", out)
+    assert status == 0 and "earlier call" not in said
+    status, said = stitch(scan, "--out", out, "--no-mosaic")
+    assert status == 0 and "of an earlier call: mosaics/a.tif" in said
+    assert images() == ["b-annotated.tif", "earlier/a.tif", "earlier/b.tif"]
+
+
+def test_the_mosaic_of_a_killed_call_is_known_for_our_own(tiles: tuple[Path, np.ndarray], tmp_path: Path,
+                                                          monkeypatch: pytest.MonkeyPatch) -> None:
+    scan, out = tmp_path / "scan", tmp_path / "out"
+    shutil.copytree(tiles[0], scan / "a")
+    with monkeypatch.context() as patched:
+        patched.setattr("superres.stitching.write_table", None)
+        assert stitch(scan, "--out", out)[0] != 0
+    (scan / "a").rename(scan / "b")
+    status, said = stitch(scan, "--out", out)
+    assert status == 0 and "of an earlier call: mosaics/a.tif" in said
+    assert (out / "mosaics/b.tif").exists() and not (out / "mosaics/a.tif").exists()
