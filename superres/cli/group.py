@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 COMMANDS_GROUP = "superres.commands"
 TRACEBACK_VARIABLE = "SUPERRES_TRACEBACK"
 WRONG_USE, INTERRUPTED = 2, 130
+STAGED = ("run", "register")
+"""Commands that go on from the stages that an earlier call of them finished; others begin anew."""
 OPENCV_HINT = (
     "install the system library libgl1, or replace opencv-contrib-python by opencv-contrib-python-headless, "
     "which holds the same modules"
@@ -133,12 +135,8 @@ class CommandGroup(TyperGroup):
         except Cancelled as stop:
             _leave(INTERRUPTED, "stopped", stop.message, stop.hint)
         except KeyboardInterrupt:
-            _leave(
-                INTERRUPTED,
-                "stopped",
-                "interrupted",
-                "run the same command again to go on after the last finished stage",
-            )
+            kept = "; stages that are finished are not done again" if ctx.invoked_subcommand in STAGED else ""
+            _leave(INTERRUPTED, "stopped", "interrupted", f"run the same command again{kept}")
         except SuperresError as error:
             _leave(WRONG_USE, "error", error.message, error.hint)
         except ImportError as error:

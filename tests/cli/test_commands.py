@@ -373,3 +373,16 @@ def test_sixteen_bit_files_of_a_camera_with_fewer_bits_are_asked_about(superres,
     assert refused.status == 2 and "of 65535" in refused.err and "--white-level 4095" in refused.err
     assert superres(*words, "--white-level", "4095").status == 0
     assert read_image(tmp_path / "out.tif").white == 4095
+
+
+@pytest.mark.parametrize(("command", "hint"), [
+    ("stitch", "run the same command again"),
+    ("register", "run the same command again; stages that are finished are not done again")])
+def test_ctrl_c_before_anything_is_done_speaks_of_no_finished_stage(superres, tmp_path, monkeypatch, command, hint):
+    """While the command still reads what it is given."""
+    def interrupted(*_args, **_options):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("superres.plan.make_plan", interrupted)
+    outcome = superres(command, tmp_path)
+    assert outcome.status == 130 and outcome.err.splitlines() == ["stopped: interrupted", f"hint: {hint}"]
