@@ -58,9 +58,14 @@ class Stitched:
                 f"{name}: {notes[name]}" for name in ("edge residual (px, RMS)", "placed by nominal position only",
                                                       "parts placed by nominal position")
                 if notes.get(name, "none") != "none")]))
-        lines += [f"{slide} was not stitched ({error.reason}): {error.message}" for slide, error in self.failed.items()]
+        lines += [f"{slide} was not stitched ({error.reason})" for slide, error in self.failed.items()]
         lines += [f"mosaic: {path}" for path in self.mosaics.values()]
         return "\n".join([*lines, f"positions: {self.folder / POSITIONS_FILE}", f"page: {self.folder / PAGE_FILE}"])
+
+    @property
+    def shortfall(self) -> RegistrationError | None:
+        """What to say at the end where not all slides could be stitched."""
+        return _shortfall(self.failed, len(self.tiles) + len(self.failed)) if self.failed else None
 
 
 def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, events: Events | None = None, *,
@@ -72,8 +77,9 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
     stitching.json and stitching.html.  Memory is bounded by a band of the mosaic.  Mosaics that an earlier call wrote
     there and this one did not (slides that are gone or failed, with_mosaics=False) are put aside into mosaics/earlier,
     with a note.
-    A scan that cannot be stitched leaves the others.  Raises RegistrationError, of the first, where none can be;
-    StorageError, also where the folder holds somebody else's files of these names; Cancelled between tiles.
+    A scan that cannot be stitched leaves the others; a note says why.  Raises RegistrationError where none can be, the
+    scan's own if it is the only one; StorageError, also where the folder holds somebody else's files of these names;
+    Cancelled between tiles.
     """
     events = events if events is not None else Events()
     _require_own(folder, acquisition)
@@ -92,7 +98,8 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
                 mosaic = assemble(registrar, scan)
             except RegistrationError as error:
                 failed[scan.slide] = error
-                events.note("stitch", f"slide '{scan.slide}': {error.message}")
+                if total > 1:  # an only slide's error ends the command, which says it
+                    events.note("stitch", f"slide '{scan.slide}': {error.message}")
                 continue
             if "warning" in mosaic.notes:
                 events.note("stitch", f"slide '{scan.slide}': {mosaic.notes['warning']}")
@@ -105,7 +112,7 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
                 _claim(folder, acquisition, images[scan.slide])
                 _write_mosaic(images[scan.slide], mosaic, events)
         if not stitched:
-            raise next(iter(failed.values()))
+            raise _shortfall(failed, total)
         if aside := _put_aside(folder, images.values()):
             events.note("stitch", f"put aside into '{folder / MOSAICS / EARLIER}', of an earlier call: {listed(aside)}")
         write_table(folder / POSITIONS_FILE, COLUMNS, rows)
@@ -118,6 +125,19 @@ def stitch_scans(acquisition: Acquisition, registrar: Registrar, folder: Path, e
     events.progress(Progress("stitch", total, total, f"{len(stitched)} of {total} slides"))
     return Stitched(folder, images, {slide: len(mosaic.tiles) for slide, mosaic in stitched.items()},
                     {slide: mosaic.notes for slide, mosaic in stitched.items()}, failed)
+
+
+def _shortfall(failed: Mapping[str, RegistrationError], total: int) -> RegistrationError:
+    """The error for slides that could not be stitched, each of which a note has told of, or the only slide's own."""
+    first = next(iter(failed.values()))
+    if total == 1:
+        return first
+    by_reason = {error.reason: [slide for slide, other in failed.items() if other.reason == error.reason]
+                 for error in failed.values()}
+    return RegistrationError(
+        f"{len(failed)} of {total} slides could not be stitched ("
+        + "; ".join(f"{reason}: {listed(slides)}" for reason, slides in by_reason.items()) + ")",
+        reason=first.reason, hint=first.hint)
 
 
 def _require_own(folder: Path, acquisition: Acquisition) -> None:

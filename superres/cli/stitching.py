@@ -42,8 +42,8 @@ def stitch(
         with saying_new_folders(folder), console_events(for_tiles if of_folder else str) as events:
             stitched = stitch_scans(acquired(plan.source, events), plan.registrar, folder, events, with_mosaics=mosaic)
         typer.echo(stitched.summary())
-        if stitched.failed:
-            raise next(iter(stitched.failed.values()))
+        if stitched.shortfall is not None:
+            raise stitched.shortfall
 
 
 def _name(scan: Path) -> str:

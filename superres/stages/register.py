@@ -73,9 +73,10 @@ def register(
             try:
                 mosaic = assemble(registrar, scan)
             except RegistrationError as error:
-                events.note(
-                    "register", f"slide '{scan.slide}': {error.message}; its {len(scan.fields)} fields are left out"
-                )
+                if len(acquisition.scans) > 1 or pairs:  # of an only slide the error that ends the stage says so
+                    events.note(
+                        "register", f"slide '{scan.slide}': {error.message}; its {len(scan.fields)} fields are left out"
+                    )
                 records += [rejected(each, scan, error) for each in scan.fields]
                 done += len(scan.fields)
                 continue

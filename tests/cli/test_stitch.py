@@ -18,6 +18,7 @@ from superres.api import Mosaic, PlacedTile, Tile
 from superres.builtin.registrars.identity import IdentityRegistrar
 from superres.builtin.sources.acquisition import AcquisitionSource
 from superres.cli import app
+from superres.image import Image
 from superres.io.images import read_image, write_image
 from superres.stitching import stitch_scans
 from superres.transform import Transform
@@ -146,11 +147,26 @@ def test_one_slide_that_falls_apart_leaves_the_others(tiles: tuple[Path, np.ndar
         write_image(scan / "empty" / f"t{number}.tif", image.with_pixels(noise))
     status, said = stitch(scan, "--out", tmp_path / "out")
     assert status == 2 and "empty was not stitched (blank)" in said
+    assert "error: 1 of 2 slides could not be stitched (blank: empty)\nhint: leave out empty tiles" in said
+    assert said.count("2 of 2 tiles show no structure") == 1
     assert (tmp_path / "out/mosaics/good.tif").exists() and places(tmp_path / "out/positions.csv")[0][0] == "r0c0"
     page = (tmp_path / "out/stitching.html").read_text()
     assert "Not stitched (1)" in page and "<td>empty</td><td><strong>blank</strong></td>" in page
     facts = json.loads((tmp_path / "out/stitching.json").read_text())
     assert facts["not_stitched"]["empty"]["reason"] == "blank" and list(facts["mosaics"]) == ["good"]
+
+
+@pytest.mark.parametrize("slides", [1, 2])
+def test_what_ends_it_is_said_once(tmp_path: Path, slides: int) -> None:
+    rng = np.random.default_rng(0)
+    for slide in range(slides):
+        for number in range(2):
+            noise = rng.normal(200, 1, (64, 64)).clip(0, 255).astype(np.uint8)
+            write_image(tmp_path / f"scan/s{slide}/t{number}.tif", Image(noise, COARSE_UM))
+    status, said = stitch(tmp_path / "scan", "--out", tmp_path / "out")
+    assert status == 2 and said.count("2 of 2 tiles show no structure") == slides, said
+    assert ("error: 2 of 2 slides could not be stitched (blank: s0, s1)\n" in said) == (slides == 2)
+    assert said.count("hint: ") == 1 and not (tmp_path / "out/positions.csv").exists()
 
 
 def test_a_registrar_of_somebody_else_need_not_say_much(tiles: tuple[Path, np.ndarray], tmp_path: Path) -> None:

@@ -99,5 +99,7 @@ def test_the_run_goes_on_and_says_it(scan: tuple[Scan, np.ndarray], cells: Slide
     facts = json.loads((tmp_path / "work" / "registration.json").read_text())["mosaics"]["s1"]
     assert len(facts["tiles"]) == 8
     damage(tiles, 0, 1, 2, 3)
+    heard.clear()
     with pytest.raises(RegistrationError, match=r"none of 1 fine fields.*5 of 9 tiles cannot be read"):
-        register(acquisition, PaperRegistrar(), Fraction(5, 2), 0.5, StageFolder(tmp_path / "again"), Events())
+        register(acquisition, PaperRegistrar(), Fraction(5, 2), 0.5, StageFolder(tmp_path / "again"), Heard())
+    assert not heard, "the error of the only slide is said once"
