@@ -41,6 +41,28 @@ void require(sr_status status, const sr_message &message) {
     throw Failed{status, message.text[0] != '\0' ? message.text : sr_status_string(status)};
 }
 
+// A captured forward.  Python keeps its model and its buffers alive.
+class Graph {
+public:
+  explicit Graph(sr_graph *made) : graph_(made) {}
+
+  void launch(std::uintptr_t stream) const {
+    sr_message message{};
+    sr_status status;
+    {
+      const py::gil_scoped_release released;
+      status = sr_graph_launch(graph_.get(), reinterpret_cast<void *>(stream), &message);
+    }
+    require(status, message);
+  }
+
+private:
+  struct Destroy {
+    void operator()(sr_graph *graph) const { sr_graph_destroy(graph); }
+  };
+  std::unique_ptr<sr_graph, Destroy> graph_;
+};
+
 class Model {
 public:
   Model(const std::array<std::int32_t, 7> &numbers, const std::vector<std::pair<std::string, FloatArray>> &tensors,
@@ -118,6 +140,28 @@ public:
     require(status, message);
   }
 
+  // size: n, h, w.
+  std::unique_ptr<Graph> capture(bool is_u8, std::uintptr_t in, const Strides &in_strides, std::uintptr_t out,
+                                 const Strides &out_strides, const std::array<std::int64_t, 3> &size,
+                                 std::uintptr_t workspace, std::size_t workspace_bytes) const {
+    sr_graph *made = nullptr;
+    sr_message message{};
+    sr_status status;
+    {
+      const py::gil_scoped_release released;
+      if (is_u8)
+        status = sr_graph_create_u8(model_.get(), reinterpret_cast<const std::uint8_t *>(in), in_strides.data(),
+                                    reinterpret_cast<std::uint8_t *>(out), out_strides.data(), size[0], size[1],
+                                    size[2], reinterpret_cast<void *>(workspace), workspace_bytes, &made, &message);
+      else
+        status = sr_graph_create_f32(model_.get(), reinterpret_cast<const float *>(in), in_strides.data(),
+                                     reinterpret_cast<float *>(out), out_strides.data(), size[0], size[1], size[2],
+                                     reinterpret_cast<void *>(workspace), workspace_bytes, &made, &message);
+    }
+    require(status, message);
+    return std::make_unique<Graph>(made);
+  }
+
 private:
   struct Destroy {
     void operator()(sr_model *model) const { sr_model_destroy(model); }
@@ -154,5 +198,9 @@ PYBIND11_MODULE(_core, module) {
       .def("band", &Model::band)
       .def("forward_band", &Model::forward_band, py::arg("is_u8"), py::arg("input"), py::arg("in_strides"),
            py::arg("output"), py::arg("out_strides"), py::arg("count_and_width"), py::arg("band"), py::arg("workspace"),
-           py::arg("workspace_bytes"), py::arg("stream"));
+           py::arg("workspace_bytes"), py::arg("stream"))
+      .def("capture", &Model::capture, py::keep_alive<0, 1>(), py::arg("is_u8"), py::arg("input"),
+           py::arg("in_strides"), py::arg("output"), py::arg("out_strides"), py::arg("size"), py::arg("workspace"),
+           py::arg("workspace_bytes"));
+  py::class_<Graph>(module, "Graph", "sr_graph.").def("launch", &Graph::launch, py::arg("stream"));
 }

@@ -1,6 +1,7 @@
 // Where the kernels of csrc/kernels run: a CUDA device, or the host's emulation of one.
 #pragma once
 
+#include <functional>
 #include <memory>
 #include <string>
 
@@ -11,6 +12,13 @@
 #include "pack.h"
 
 namespace superres {
+
+// Launches that were put together once, to be queued as one.  What they read and write must be there when they run.
+class Captured {
+public:
+  virtual ~Captured() = default;
+  virtual void launch(void *stream) const = 0;
+};
 
 // Immutable once made; every function may be called from many threads.  Throws Failure.
 class Backend {
@@ -26,6 +34,8 @@ public:
                               void *stream) const = 0;
   virtual void folded(const kernels::FoldedArguments &arguments, int tiles, void *stream) const = 0;
   virtual void border(const kernels::BorderArguments &arguments, void *stream) const = 0;
+  // What queue(stream) puts on the stream that it is given.  Nothing of it runs until it is launched.
+  virtual std::unique_ptr<Captured> capture(const std::function<void(void *stream)> &queue) const = 0;
   // Shared memory that one block of threads may have, in bytes.
   virtual int shared_limit() const = 0;
 };

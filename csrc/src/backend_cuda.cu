@@ -1,4 +1,6 @@
 // The kernels on a CUDA device.
+#include <type_traits>
+
 #include "cuda_launch.h"
 
 namespace superres {
@@ -65,6 +67,48 @@ template <class Call> void with_kernel(int tiles, const Call &call) {
     throw Failure{SR_INVALID_ARGUMENT, "no kernel for " + std::to_string(tiles) + " tiles"};
   }
 }
+
+struct Destroy {
+  void operator()(cudaStream_t stream) const { cudaStreamDestroy(stream); }
+  void operator()(cudaGraph_t graph) const { cudaGraphDestroy(graph); }
+  void operator()(cudaGraphExec_t graph) const { cudaGraphExecDestroy(graph); }
+};
+template <class Handle> using Owned = std::unique_ptr<std::remove_pointer_t<Handle>, Destroy>;
+
+class CudaGraph final : public Captured {
+public:
+  CudaGraph(int device, const std::function<void(void *stream)> &queue) : device_(device) {
+    const Current current(device);
+    cudaStream_t made = nullptr;
+    require(cudaStreamCreateWithFlags(&made, cudaStreamNonBlocking), "no stream to capture on");
+    const Owned<cudaStream_t> stream(made);
+    // Of this thread alone, so that others may allocate meanwhile.
+    require(cudaStreamBeginCapture(made, cudaStreamCaptureModeThreadLocal), "a forward cannot be captured");
+    cudaGraph_t captured = nullptr;
+    try {
+      queue(made);
+    } catch (...) {
+      cudaStreamEndCapture(made, &captured);
+      cudaGetLastError(); // of a capture that was given up
+      const Owned<cudaGraph_t> dropped(captured);
+      throw;
+    }
+    require(cudaStreamEndCapture(made, &captured), "a forward was not captured");
+    const Owned<cudaGraph_t> graph(captured);
+    cudaGraphExec_t ready = nullptr;
+    require(cudaGraphInstantiateWithFlags(&ready, captured, 0), "a captured forward cannot be made ready");
+    ready_.reset(ready);
+  }
+
+  void launch(void *stream) const override {
+    const Current current(device_);
+    require(cudaGraphLaunch(ready_.get(), static_cast<cudaStream_t>(stream)), "a captured forward was not launched");
+  }
+
+private:
+  int device_;
+  Owned<cudaGraphExec_t> ready_;
+};
 
 class CudaBackend final : public Backend {
 public:
@@ -140,6 +184,10 @@ public:
   void border(const kernels::BorderArguments &arguments, void *stream) const override {
     const Current current(device_);
     launch_border(arguments, stream);
+  }
+
+  std::unique_ptr<Captured> capture(const std::function<void(void *stream)> &queue) const override {
+    return std::make_unique<CudaGraph>(device_, queue);
   }
 
   int shared_limit() const override { return shared_limit_; }

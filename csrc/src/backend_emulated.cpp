@@ -108,6 +108,26 @@ private:
   std::size_t stack_bytes_ = 0;
 };
 
+// A stream of the emulation: what is queued on it, with its arguments by value, as a card takes them.
+using Queue = std::vector<std::function<void()>>;
+
+class EmulatedGraph final : public Captured {
+public:
+  explicit EmulatedGraph(const std::function<void(void *stream)> &queue) { queue(&work_); }
+
+  void launch(void *stream) const override {
+    for (const auto &each : work_)
+      if (stream != nullptr)
+        static_cast<Queue *>(stream)->push_back(each);
+      else
+        each();
+  }
+
+private:
+  Queue work_;
+};
+
+// stream: a Queue, or NULL for work that is done at once.
 class EmulatedBackend final : public Backend {
 public:
   EmulatedBackend() : reversed_(std::getenv("SUPERRES_EMULATION_REVERSED") != nullptr) {
@@ -123,68 +143,79 @@ public:
     return {memory, [](const void *held) { ::operator delete(const_cast<void *>(held), std::align_val_t{256}); }};
   }
 
-  void convolve(const kernels::ConvolutionArguments &arguments, int tiles, void *) const override {
+  void convolve(const kernels::ConvolutionArguments &arguments, int tiles, void *stream) const override {
     switch (tiles) {
     case 1:
-      return launch<1>(arguments);
+      return launch<1>(arguments, stream);
     case 2:
-      return launch<2>(arguments);
+      return launch<2>(arguments, stream);
     case 4:
-      return launch<4>(arguments);
+      return launch<4>(arguments, stream);
     case 5:
-      return launch<5>(arguments);
+      return launch<5>(arguments, stream);
     case 6:
-      return launch<6>(arguments);
+      return launch<6>(arguments, stream);
     case 7:
-      return launch<7>(arguments);
+      return launch<7>(arguments, stream);
     case 8:
-      return launch<8>(arguments);
+      return launch<8>(arguments, stream);
     case 10:
-      return launch<10>(arguments);
+      return launch<10>(arguments, stream);
     default:
       throw Failure{SR_INVALID_ARGUMENT, "no kernel for " + std::to_string(tiles) + " tiles"};
     }
   }
 
-  void output(const kernels::OutputArguments &arguments, void *) const override {
-    each_block(output_blocks(arguments), 0, [&](Block &block) { kernels::convolve_output(block, arguments); });
+  void output(const kernels::OutputArguments &arguments, void *stream) const override {
+    each_block(stream, output_blocks(arguments), 0,
+               [arguments](Block &block) { kernels::convolve_output(block, arguments); });
   }
 
-  void residual_block(const kernels::BlockArguments &arguments, const BlockChoice &choice, void *) const override {
+  void residual_block(const kernels::BlockArguments &arguments, const BlockChoice &choice, void *stream) const override {
     const auto &shape = choice.shape;
 #define SR_TRY(frames, middle, out)                                                                                    \
   if (shape.from_frames == frames && shape.middle_tiles == middle && shape.out_tiles == out)                           \
-    return each_block(residual_blocks(arguments), choice.shared_bytes,                                                 \
-                      [&](Block &block) { kernels::compute_block<frames, middle, out>(block, arguments); });
+    return each_block(stream, residual_blocks(arguments), choice.shared_bytes,                                         \
+                      [arguments](Block &block) { kernels::compute_block<frames, middle, out>(block, arguments); });
     SR_BLOCK_KERNELS(SR_TRY)
 #undef SR_TRY
     throw Failure{SR_INVALID_ARGUMENT, "no kernel for a residual block of this shape"};
   }
 
-  void folded(const kernels::FoldedArguments &arguments, int tiles, void *) const override {
+  void folded(const kernels::FoldedArguments &arguments, int tiles, void *stream) const override {
     const int bytes = kernels::folded_shared_bytes(tiles, arguments.chunk_groups);
 #define SR_TRY(compiled)                                                                                               \
   if (tiles == compiled)                                                                                               \
-    return each_block(folded_blocks(arguments), bytes,                                                                 \
-                      [&](Block &block) { kernels::convolve_folded<compiled>(block, arguments); });
+    return each_block(stream, folded_blocks(arguments), bytes,                                                         \
+                      [arguments](Block &block) { kernels::convolve_folded<compiled>(block, arguments); });
     SR_FOLDED_KERNELS(SR_TRY)
 #undef SR_TRY
     throw Failure{SR_INVALID_ARGUMENT, "no folded tail of this size"};
   }
 
-  void border(const kernels::BorderArguments &arguments, void *) const override {
-    each_block(border_blocks(arguments), 0, [&](Block &block) { kernels::compute_border(block, arguments); });
+  void border(const kernels::BorderArguments &arguments, void *stream) const override {
+    each_block(stream, border_blocks(arguments), 0,
+               [arguments](Block &block) { kernels::compute_border(block, arguments); });
+  }
+
+  std::unique_ptr<Captured> capture(const std::function<void(void *stream)> &queue) const override {
+    return std::make_unique<EmulatedGraph>(queue);
   }
 
   int shared_limit() const override { return shared_limit_; }
 
 private:
-  template <int tiles> void launch(const kernels::ConvolutionArguments &arguments) const {
-    each_block(convolution_blocks(arguments), kernels::shared_bytes(tiles, arguments.chunk_groups),
-               [&](Block &block) { kernels::convolve<tiles>(block, arguments); });
+  template <int tiles> void launch(const kernels::ConvolutionArguments &arguments, void *stream) const {
+    each_block(stream, convolution_blocks(arguments), kernels::shared_bytes(tiles, arguments.chunk_groups),
+               [arguments](Block &block) { kernels::convolve<tiles>(block, arguments); });
   }
 
-  template <class Kernel> void each_block(std::int64_t blocks, int shared_bytes, const Kernel &kernel) const {
+  template <class Kernel>
+  void each_block(void *stream, std::int64_t blocks, int shared_bytes, const Kernel &kernel) const {
+    if (stream != nullptr) {
+      static_cast<Queue *>(stream)->push_back([=] { each_block(nullptr, blocks, shared_bytes, kernel); });
+      return;
+    }
     Warps warps;
     std::vector<std::uint64_t> shared(static_cast<std::size_t>(shared_bytes) / sizeof(std::uint64_t));
     for (std::int64_t i = 0; i < blocks; ++i) {

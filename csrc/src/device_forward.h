@@ -22,6 +22,11 @@ public:
   void run(const Frames &in, const Frames &out, std::int64_t n, std::int64_t h, std::int64_t w, const Rows &rows,
            void *workspace, void *stream) const;
 
+  // A run, or several, as one launch.
+  std::unique_ptr<Captured> capture(const std::function<void(void *stream)> &queue) const {
+    return backend_->capture(queue);
+  }
+
   std::string device_name() const { return backend_->name(); }
   // "tensor cores (mma.m16n8k16); one launch a block: 1 2, the first with the input convolution; tail folded": which kernel
   // takes which part.

@@ -1,7 +1,13 @@
 // The C API of forwards: arguments are checked here, and no exception leaves.
+#include <functional>
+
 #include "api.h"
 
 using namespace superres;
+
+struct sr_graph {
+  std::function<void(void *stream)> launch;
+};
 
 namespace {
 
@@ -32,32 +38,46 @@ template <class Value> struct Call {
   }
 };
 
-// h rows are read from `in` on; of their output, `rows` are written from `out` on.
+// A forward whose arguments are right: h rows are read from the first of `from` on; of their output, `rows` are written.
+struct Forward {
+  const sr_model *model;
+  Frames from, to;
+  std::int64_t n, h, w;
+  Rows rows;
+  void *workspace;
+
+  void run(void *stream) const {
+    if (n == 0)
+      return;
+    if (const auto *plain = std::get_if<std::unique_ptr<PlainForward>>(&model->forward))
+      (*plain)->run(from, to, n, h, w, rows, static_cast<float *>(workspace));
+    else
+      std::get<std::unique_ptr<DeviceForward>>(model->forward)->run(from, to, n, h, w, rows, workspace, stream);
+  }
+};
+
 template <class Value>
-void forward(const Call<Value> &call, std::int64_t n, std::int64_t h, std::int64_t w, const Rows &rows) {
+Forward checked(const Call<Value> &call, std::int64_t n, std::int64_t h, std::int64_t w, const Rows &rows) {
   require(call.model != nullptr, "model is NULL");
   require_size(n, h, w);
-  if (n == 0)
-    return;
-  const auto needed = sr_workspace_size(call.model, n, h, w);
-  require(needed > 0, "the input is too large for one call; cut it into bands");
-  require(call.workspace_bytes >= needed, "the workspace has " + std::to_string(call.workspace_bytes) +
-                                              " bytes; expected " + std::to_string(needed) + " (sr_workspace_size)");
-  call.check();
   Frames from{const_cast<Value *>(call.in), {}, sizeof(Value) == 1}, to{call.out, {}, sizeof(Value) == 1};
-  std::copy(call.in_strides, call.in_strides + 4, from.strides);
-  std::copy(call.out_strides, call.out_strides + 4, to.strides);
-  if (const auto *plain = std::get_if<std::unique_ptr<PlainForward>>(&call.model->forward))
-    (*plain)->run(from, to, n, h, w, rows, static_cast<float *>(call.workspace));
-  else
-    std::get<std::unique_ptr<DeviceForward>>(call.model->forward)
-        ->run(from, to, n, h, w, rows, call.workspace, call.stream);
+  if (n > 0) {
+    const auto needed = sr_workspace_size(call.model, n, h, w);
+    require(needed > 0, "the input is too large for one call; cut it into bands");
+    require(call.workspace_bytes >= needed, "the workspace has " + std::to_string(call.workspace_bytes) +
+                                                " bytes; expected " + std::to_string(needed) + " (sr_workspace_size)");
+    call.check();
+    std::copy(call.in_strides, call.in_strides + 4, from.strides);
+    std::copy(call.out_strides, call.out_strides + 4, to.strides);
+  }
+  return {call.model, from, to, n, h, w, rows, call.workspace};
 }
 
-template <class Value> void forward_whole(const Call<Value> &call, std::int64_t n, std::int64_t h, std::int64_t w) {
+template <class Value>
+Forward whole(const Call<Value> &call, std::int64_t n, std::int64_t h, std::int64_t w) {
   require(call.model != nullptr, "model is NULL");
   require_size(n, h, w);
-  forward(call, n, h, w, Rows{0, scaled(h, call.model->geometry.numbers)});
+  return checked(call, n, h, w, Rows{0, scaled(h, call.model->geometry.numbers)});
 }
 
 template <class Value>
@@ -66,7 +86,7 @@ void forward_band(const Call<Value> &call, std::int64_t n, std::int64_t w, const
   require(band->read_rows >= 1 && band->skip_rows >= 0 && band->out_rows >= 1 && band->read_rows <= kLongestSide &&
               band->skip_rows + band->out_rows <= scaled(band->read_rows, call.model->geometry.numbers),
           "the band is not one of sr_band_of's");
-  forward(call, n, band->read_rows, w, Rows{band->skip_rows, band->skip_rows + band->out_rows});
+  checked(call, n, band->read_rows, w, Rows{band->skip_rows, band->skip_rows + band->out_rows}).run(call.stream);
 }
 
 template <class Value> void forward_bands(const Call<Value> &call, std::int64_t n, std::int64_t h, std::int64_t w) {
@@ -90,6 +110,29 @@ template <class Value> void forward_bands(const Call<Value> &call, std::int64_t 
   }
 }
 
+template <class Value>
+std::unique_ptr<sr_graph> captured(const Call<Value> &call, std::int64_t n, std::int64_t h, std::int64_t w) {
+  const auto forward = whole(call, n, h, w);
+  auto graph = std::make_unique<sr_graph>();
+  if (const auto *device = std::get_if<std::unique_ptr<DeviceForward>>(&call.model->forward)) {
+    std::shared_ptr<const Captured> launches = (*device)->capture([&](void *stream) { forward.run(stream); });
+    graph->launch = [launches](void *stream) { launches->launch(stream); };
+  } else {
+    graph->launch = [forward](void *stream) { forward.run(stream); };
+  }
+  return graph;
+}
+
+template <class Value>
+sr_status create_graph(const Call<Value> &call, std::int64_t n, std::int64_t h, std::int64_t w, sr_graph **graph,
+                       sr_message *message) {
+  return guarded(message, [&] {
+    require(graph != nullptr, "a pointer is NULL");
+    *graph = nullptr;
+    *graph = captured(call, n, h, w).release();
+  });
+}
+
 } // namespace
 
 extern "C" {
@@ -98,7 +141,7 @@ sr_status sr_forward_u8(const sr_model *model, const uint8_t *in, const int64_t 
                         const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
                         size_t workspace_bytes, void *stream, sr_message *message) {
   const Call<uint8_t> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream};
-  return guarded(message, [&] { forward_whole(call, n, h, w); });
+  return guarded(message, [&] { whole(call, n, h, w).run(stream); });
 }
 
 sr_status sr_forward_band_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
@@ -119,7 +162,7 @@ sr_status sr_forward_f32(const sr_model *model, const float *in, const int64_t i
                          const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
                          size_t workspace_bytes, void *stream, sr_message *message) {
   const Call<float> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream};
-  return guarded(message, [&] { forward_whole(call, n, h, w); });
+  return guarded(message, [&] { whole(call, n, h, w).run(stream); });
 }
 
 sr_status sr_forward_band_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
@@ -135,5 +178,28 @@ sr_status sr_forward_bands_f32(const sr_model *model, const float *in, const int
   const Call<float> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, stream};
   return guarded(message, [&] { forward_bands(call, n, h, w); });
 }
+
+sr_status sr_graph_create_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
+                             const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                             size_t workspace_bytes, sr_graph **graph, sr_message *message) {
+  const Call<uint8_t> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, nullptr};
+  return create_graph(call, n, h, w, graph, message);
+}
+
+sr_status sr_graph_create_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
+                              const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                              size_t workspace_bytes, sr_graph **graph, sr_message *message) {
+  const Call<float> call{model, in, in_strides, out, out_strides, workspace, workspace_bytes, nullptr};
+  return create_graph(call, n, h, w, graph, message);
+}
+
+sr_status sr_graph_launch(const sr_graph *graph, void *stream, sr_message *message) {
+  return guarded(message, [&] {
+    require(graph != nullptr, "graph is NULL");
+    graph->launch(stream);
+  });
+}
+
+void sr_graph_destroy(sr_graph *graph) { delete graph; }
 
 } // extern "C"

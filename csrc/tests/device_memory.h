@@ -44,6 +44,20 @@ public:
   DeviceMemory &operator=(const DeviceMemory &) = delete;
 
   void *address() const { return memory_; }
+  std::size_t size() const { return size_; }
+
+  // Waits for what is queued on the device.
+  void write(const std::vector<unsigned char> &content) {
+#if defined(SUPERRES_TESTS_WITH_CUDA)
+    if (device_ >= 0) {
+      require(cudaDeviceSynchronize(), "what was queued failed");
+      require(cudaMemcpy(memory_, content.data(), size_, cudaMemcpyHostToDevice), "a buffer was not filled");
+      return;
+    }
+#endif
+    if (size_ != 0)
+      std::memcpy(memory_, content.data(), size_);
+  }
 
   // Waits for what is queued on the device.
   void read(std::vector<unsigned char> &content) const {

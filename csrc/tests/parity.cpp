@@ -12,6 +12,8 @@
 //   'F'  int64 workspace bytes, 0 for what one forward of the whole needs, else it runs by bands; int32 is_u8, int64 n, h, w; int64 offset and 4 strides of the input in elements, int64 count and bytes of its
 //        buffer; int64 offset and 4 strides of the output and int64 count of its buffer, which is poisoned (0xA5) first.
 //        RESULT gets int32 status, int32 length and message, int64 count and the whole output buffer.
+//   'G'  as 'F', through a graph: captured and launched over black frames, then launched over those of the request.  The
+//        process ends where creating the graph alone has written to the output.
 //   'W'  int64 n, h, w.  RESULT gets int32 0, int32 length and sr_workspace_size in decimal digits.
 #include <cstdio>
 #include <cstdlib>
@@ -114,47 +116,81 @@ Model create(Reader &in, Writer &out, int &device, std::string &refused) {
   return Model(model);
 }
 
+// What a record asks for: buffers, strides and sizes.
+struct Request {
+  std::int64_t size[3], in_offset, in_strides[4], out_offset, out_strides[4];
+};
+
+enum class Way { whole, bands, graph };
+
+struct GraphDeleter {
+  void operator()(sr_graph *graph) const { sr_graph_destroy(graph); }
+};
+
+template <class Value> struct Functions;
+template <> struct Functions<std::uint8_t> {
+  static constexpr auto whole = sr_forward_u8, bands = sr_forward_bands_u8;
+  static constexpr auto graph = sr_graph_create_u8;
+};
+template <> struct Functions<float> {
+  static constexpr auto whole = sr_forward_f32, bands = sr_forward_bands_f32;
+  static constexpr auto graph = sr_graph_create_f32;
+};
+
 template <class Value>
-sr_status run(const sr_model *model, bool by_bands, const DeviceMemory &in, std::int64_t in_offset, const std::int64_t *in_strides,
-              DeviceMemory &out, std::int64_t out_offset, const std::int64_t *out_strides, const std::int64_t *size,
-              DeviceMemory &workspace, std::size_t workspace_bytes, sr_message *message) {
-  const auto *from = static_cast<const Value *>(in.address()) + in_offset;
-  auto *to = static_cast<Value *>(out.address()) + out_offset;
-  if constexpr (sizeof(Value) == 1)
-    return (by_bands ? sr_forward_bands_u8 : sr_forward_u8)(model, from, in_strides, to, out_strides, size[0], size[1],
-                                                            size[2], workspace.address(), workspace_bytes, nullptr,
-                                                            message);
-  else
-    return (by_bands ? sr_forward_bands_f32 : sr_forward_f32)(model, from, in_strides, to, out_strides, size[0], size[1],
-                                                              size[2], workspace.address(), workspace_bytes, nullptr,
-                                                              message);
+sr_status run(const sr_model *model, Way way, const Request &request, DeviceMemory &in,
+              const std::vector<unsigned char> &pixels, DeviceMemory &out, DeviceMemory &workspace,
+              std::size_t workspace_bytes, sr_message *message) {
+  const auto *from = static_cast<const Value *>(in.address()) + request.in_offset;
+  auto *to = static_cast<Value *>(out.address()) + request.out_offset;
+  const auto *size = request.size;
+  if (way != Way::graph)
+    return (way == Way::bands ? Functions<Value>::bands : Functions<Value>::whole)(
+        model, from, request.in_strides, to, request.out_strides, size[0], size[1], size[2], workspace.address(),
+        workspace_bytes, nullptr, message);
+  std::vector<unsigned char> before(out.size()), after(out.size());
+  out.read(before);
+  in.write(std::vector<unsigned char>(pixels.size()));
+  sr_graph *made = nullptr;
+  auto status =
+      Functions<Value>::graph(model, from, request.in_strides, to, request.out_strides, size[0], size[1], size[2],
+                              workspace.address(), workspace_bytes, &made, message);
+  const std::unique_ptr<sr_graph, GraphDeleter> graph(made);
+  out.read(after);
+  if (after != before)
+    throw Stop{"creating a graph has written to the output"};
+  if (status == SR_OK)
+    status = sr_graph_launch(made, nullptr, message);
+  in.write(pixels);
+  return status == SR_OK ? sr_graph_launch(made, nullptr, message) : status;
 }
 
-void forward(Reader &in, Writer &out, const sr_model *model, int device) {
+void forward(Reader &in, Writer &out, const sr_model *model, int device, bool by_graph) {
   const auto given_bytes = in.value<std::int64_t>();
   const bool is_u8 = in.value<std::int32_t>() != 0;
   const std::size_t width = is_u8 ? 1 : 4;
-  std::int64_t size[3], in_strides[4], out_strides[4];
-  in.bytes(size, sizeof size);
-  const auto in_offset = in.value<std::int64_t>();
-  in.bytes(in_strides, sizeof in_strides);
+  Request request{};
+  in.bytes(request.size, sizeof request.size);
+  request.in_offset = in.value<std::int64_t>();
+  in.bytes(request.in_strides, sizeof request.in_strides);
   std::vector<unsigned char> pixels(static_cast<std::size_t>(in.value<std::int64_t>()) * width);
   in.bytes(pixels.data(), pixels.size());
-  const auto out_offset = in.value<std::int64_t>();
-  in.bytes(out_strides, sizeof out_strides);
+  request.out_offset = in.value<std::int64_t>();
+  in.bytes(request.out_strides, sizeof request.out_strides);
   const auto out_count = in.value<std::int64_t>();
   std::vector<unsigned char> result(static_cast<std::size_t>(out_count) * width, 0xA5);
   // Workspace as dirty as the caller's may be: as float16 0xFFFF is NaN.
-  const auto workspace_bytes = given_bytes > 0 ? static_cast<std::size_t>(given_bytes)
-                                               : sr_workspace_size(model, size[0], size[1], size[2]);
+  const auto workspace_bytes = given_bytes > 0
+                                   ? static_cast<std::size_t>(given_bytes)
+                                   : sr_workspace_size(model, request.size[0], request.size[1], request.size[2]);
   const std::vector<unsigned char> dirt(workspace_bytes, 0xFF);
   DeviceMemory source(device, pixels), target(device, result), workspace(device, dirt);
+  const auto way = by_graph ? Way::graph : given_bytes > 0 ? Way::bands : Way::whole;
   sr_message message{};
-  const auto status =
-      is_u8 ? run<std::uint8_t>(model, given_bytes > 0, source, in_offset, in_strides, target, out_offset, out_strides, size, workspace,
-                                workspace_bytes, &message)
-            : run<float>(model, given_bytes > 0, source, in_offset, in_strides, target, out_offset, out_strides, size, workspace,
-                         workspace_bytes, &message);
+  const auto status = is_u8 ? run<std::uint8_t>(model, way, request, source, pixels, target, workspace,
+                                                workspace_bytes, &message)
+                            : run<float>(model, way, request, source, pixels, target, workspace, workspace_bytes,
+                                         &message);
   out.outcome(status, message);
   target.read(result);
   out.value<std::int64_t>(out_count);
@@ -183,12 +219,12 @@ void serve(const char *request, const char *result) {
     const char kind = in.value<char>();
     if (kind == 'M')
       model = create(in, out, device, refused);
-    else if (kind == 'F' && model)
-      forward(in, out, model.get(), device);
+    else if ((kind == 'F' || kind == 'G') && model)
+      forward(in, out, model.get(), device, kind == 'G');
     else if (kind == 'W' && model)
       tell_workspace(in, out, model.get());
     else
-      throw Stop{kind == 'F' || kind == 'W' ? "there is no model: " + refused : "a record of an unknown kind"};
+      throw Stop{kind == 'F' || kind == 'G' || kind == 'W' ? "there is no model: " + refused : "a record of an unknown kind"};
   }
 }
 

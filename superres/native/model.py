@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import ModuleType
 from typing import Any, Literal, Self, get_args
@@ -177,7 +177,51 @@ class NativeModel:
             raise ImageError(f"the image has {source.shape[2]} rows; expected the {band.read_rows} that the band reads")
         self._run(result, source, band)
 
+    def capture(self, image: Any, result: Any) -> Callable[[], None]:
+        """`run`, put together once: each call of what is returned reads `image` as it then is and fills `result`.
+
+        On a GPU it is a CUDA graph, launched on torch's current stream; on the CPU a call is a forward.  Image, result
+        and a workspace are held as long as the function is.  Not for two threads at a time.  Raises as `run` does.
+        """
+        source = buffer_of(image)
+        count, _, height, width = source.shape
+        target, size = self._checked(result, source, Band(0, height, 0, self.output_shape(height, 1)[0], 0))
+        workspace, address = self._workspace(size)
+        try:
+            graph = self._core.capture(source.is_u8, source.address, source.strides, target.address, target.strides,
+                                       (count, height, width), address, size)
+        except core_module().NativeFailure as failure:
+            raise _error(failure) from None
+        held = (image, result, workspace)
+
+        def launch() -> None:
+            if self.device >= 0:
+                import torch
+
+                # Whoever drops the function must not have the memory given away while a launch is on its way.
+                for each in held:
+                    each.record_stream(torch.cuda.current_stream(each.device))
+            try:
+                graph.launch(self._stream())
+            except core_module().NativeFailure as failure:
+                raise _error(failure) from None
+
+        return launch
+
     def _run(self, result: Any, source: Buffer, band: Band) -> None:
+        target, size = self._checked(result, source, band)
+        count, _, _, width = source.shape
+        workspace, address = self._workspace(size)
+        try:
+            self._core.forward_band(source.is_u8, source.address, source.strides, target.address, target.strides,
+                                    (count, width), (band.read_first, band.read_rows, band.out_first, band.out_rows,
+                                                     band.skip_rows), address, size, self._stream())
+        except core_module().NativeFailure as failure:
+            raise _error(failure) from None
+        del workspace  # it had to live until here; torch's allocator keeps it for the stream after that
+
+    def _checked(self, result: Any, source: Buffer, band: Band) -> tuple[Buffer, int]:
+        """Where the output lies, and how many bytes of workspace the forward needs."""
         target = buffer_of(result)
         if isinstance(result, np.ndarray) and not result.flags.writeable:
             raise ImageError("the output is read-only; expected an array that can be written")
@@ -196,27 +240,28 @@ class NativeModel:
         if size == 0 and count:
             raise EngineError(f"a frame of {height} × {width} px is too large for one call",
                               hint="give workspace_bytes: it then goes through in bands of rows")
-        workspace, address, stream = self._workspace(size)
-        try:
-            self._core.forward_band(source.is_u8, source.address, source.strides, target.address, target.strides,
-                                    (count, width), (band.read_first, band.read_rows, band.out_first, band.out_rows,
-                                                     band.skip_rows), address, size, stream)
-        except core_module().NativeFailure as failure:
-            raise _error(failure) from None
-        del workspace  # it had to live until here; torch's allocator keeps it for the stream after that
+        return target, size
 
-    def _workspace(self, size: int) -> tuple[Any, int, int]:
-        """(memory, its first aligned address, the stream to queue on)."""
+    def _workspace(self, size: int) -> tuple[Any, int]:
+        """Memory of the model's device, and its first aligned address."""
+        memory: Any
         if self.device < 0:
             memory = np.empty(size + _ALIGNMENT, dtype=np.uint8)
             address = memory.ctypes.data
-            return memory, -(-address // _ALIGNMENT) * _ALIGNMENT, 0
+        else:
+            import torch
+
+            memory = torch.empty(size + _ALIGNMENT, dtype=torch.uint8, device=torch.device("cuda", self.device))
+            address = memory.data_ptr()
+        return memory, -(-address // _ALIGNMENT) * _ALIGNMENT
+
+    def _stream(self) -> int:
+        """The stream to queue on: torch's current one."""
+        if self.device < 0:
+            return 0
         import torch
 
-        device = torch.device("cuda", self.device)
-        held = torch.empty(size + _ALIGNMENT, dtype=torch.uint8, device=device)
-        return (held, -(-held.data_ptr() // _ALIGNMENT) * _ALIGNMENT,
-                int(torch.cuda.current_stream(device).cuda_stream))
+        return int(torch.cuda.current_stream(torch.device("cuda", self.device)).cuda_stream)
 
 
 def core_module() -> ModuleType:

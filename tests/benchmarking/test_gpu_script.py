@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 FILES = ("benchmarks/bench_gpu_engines.py", "benchmarks/bench_gpu_stream.py", "tests/native/test_parity.py",
-         "tests/native/test_gpu.py")
+         "tests/native/test_graph.py", "tests/native/test_gpu.py")
 
 
 def gpu_script(root: Path, **environment: str) -> subprocess.CompletedProcess[str]:
@@ -29,7 +29,7 @@ def test_a_dry_run_names_every_step_and_files_that_exist(project_root: Path) -> 
                   "tests/native/test_gpu.py", "--benchmark-json=benchmarks/history/gpu-"):
         assert words in done.stdout
     named = {word for word in done.stdout.split() if word.startswith(("tests/", "benchmarks/bench"))}
-    assert len(named) == 4 and all((project_root / name).is_file() for name in named)
+    assert named == set(FILES) and all((project_root / name).is_file() for name in named)
     assert "../shared" not in (project_root / "benchmarks" / "gpu.sh").read_text()
 
 

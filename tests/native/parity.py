@@ -78,17 +78,19 @@ class Request:
                               + struct.pack(f"<i{values.ndim}q", values.ndim, *values.shape) + values.tobytes())
         self.outputs.append(None)
 
-    def forward(self, source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], workspace_bytes: int = 0) -> None:
+    def forward(self, source: np.ndarray[Any, Any], target: np.ndarray[Any, Any], workspace_bytes: int = 0,
+                by_graph: bool = False) -> None:
         """source, target: (N, 3, H, W) views of uint8 or float32 buffers; the target tells layout and size only.
 
-        workspace_bytes: by bands in so many; 0 for one forward of the whole.
+        workspace_bytes: by bands in so many; 0 for one forward of the whole.  by_graph: captured, launched over black
+        frames, and launched again over these.
         """
         wide = source.dtype.itemsize
         buffer, offset = _buffer(source)
         target_buffer, target_offset = _buffer(target)
         n, _, h, w = source.shape
         self.parts += [
-            b"F", struct.pack("<qi3q", workspace_bytes, source.dtype == np.uint8, n, h, w),
+            b"G" if by_graph else b"F", struct.pack("<qi3q", workspace_bytes, source.dtype == np.uint8, n, h, w),
             struct.pack("<q4qq", offset, *(stride // wide for stride in source.strides), buffer.size), buffer.tobytes(),
             struct.pack("<q4qq", target_offset, *(stride // wide for stride in target.strides), target_buffer.size)]
         self.outputs.append(source.dtype)

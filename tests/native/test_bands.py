@@ -164,11 +164,3 @@ def test_networks_that_are_not_the_same_cannot_share_a_frame(small):
 def test_an_error_of_a_band_reaches_the_caller(small):
     with pytest.raises(ImageError, match="dtype float64"):
         SeveralModels([small[1]] * 2)(np.zeros((1, 3, 8, 8)))
-
-
-@needs_native
-def test_a_model_on_the_cpu_is_not_captured(small):
-    from superres.native.graph import CapturedModel
-
-    with pytest.raises(EngineError, match="cannot be captured"):
-        CapturedModel(small[1], (1, 3, 8, 8))

@@ -115,9 +115,9 @@ size_t sr_workspace_size(const sr_model *model, int64_t n, int64_t h, int64_t w)
  * On a GPU activations are float16: where weights, allowed as they are, make one larger than 65504, it becomes infinite
  *     and the output is wrong, not always infinite or NaN: compare with SR_DEVICE_CPU once where weights are in doubt.
  * workspace: on the model's device, aligned to 256 bytes, at least sr_workspace_size bytes; not shared by forwards that
- *     may run at one time.  Nothing is allocated, so a forward may be captured in a graph.
+ *     may run at one time.  Nothing is allocated, so a forward may be captured in a graph of the caller's too.
  * stream: a cudaStream_t of the model's device (NULL: the default stream); the call returns when the work is queued.
- *     On the CPU it returns when the work is done, and stream is not looked at.
+ *     On the CPU it returns when the work is done, and stream is not looked at (SR_DEVICE_EMULATED: NULL).
  * n = 0 does nothing.  The same input gives the same bits each time on one device. */
 sr_status sr_forward_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
                         const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
@@ -162,6 +162,29 @@ sr_status sr_forward_bands_u8(const sr_model *model, const uint8_t *in, const in
 sr_status sr_forward_bands_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
                                const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
                                size_t workspace_bytes, void *stream, sr_message *message);
+
+/* A forward that is put together once and launched again and again: for frames so small that queueing its launches takes
+ * longer than computing them (160 x 160 pixels; larger ones gain nothing).  On a GPU it is a CUDA graph; on the CPU a launch
+ * is a forward.
+ *
+ * Arguments as in sr_forward_u8.  Each launch reads `in` and writes `out` as they then are; these, the workspace and the
+ * model must live until the graph is destroyed and its launches have ended.  Creating computes nothing and waits for
+ * nothing.  Launches of one graph share its buffers, so one runs after the other, on a GPU also where their streams differ.
+ */
+typedef struct sr_graph sr_graph;
+
+sr_status sr_graph_create_u8(const sr_model *model, const uint8_t *in, const int64_t in_strides[4], uint8_t *out,
+                             const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                             size_t workspace_bytes, sr_graph **graph, sr_message *message);
+sr_status sr_graph_create_f32(const sr_model *model, const float *in, const int64_t in_strides[4], float *out,
+                              const int64_t out_strides[4], int64_t n, int64_t h, int64_t w, void *workspace,
+                              size_t workspace_bytes, sr_graph **graph, sr_message *message);
+
+/* stream: as in sr_forward_u8.  From any thread, but by one at a time. */
+sr_status sr_graph_launch(const sr_graph *graph, void *stream, sr_message *message);
+
+/* NULL is allowed.  Its launches must have ended. */
+void sr_graph_destroy(sr_graph *graph);
 
 #ifdef __cplusplus
 }
