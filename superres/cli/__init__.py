@@ -13,10 +13,11 @@ import typer
 from superres._version import __version__
 from superres.cli.group import CommandGroup
 from superres.cli.inspection import doctor, plugins, schema
-from superres.cli.measuring import cross_tissue, evaluate, mtf, resolution
+from superres.cli.measuring import mtf, resolution
 from superres.cli.registering import register
 from superres.cli.reproduction import reproduce
 from superres.cli.running import check, run
+from superres.cli.scoring import cross_tissue, evaluate
 from superres.cli.simulation import simulate
 from superres.cli.stitching import stitch
 from superres.cli.upscaling import upscale

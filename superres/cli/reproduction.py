@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 import typer
 
-from superres.cli.measuring import Device, WhiteLevel, print_page, weights_names, weights_of
+from superres.cli.measuring import print_page
+from superres.cli.scoring import Device, WhiteLevel, weights_names, weights_of
 from superres.cli.shared import console_events
 from superres.cli.words import for_pairs, in_words
 from superres.errors import SuperresError

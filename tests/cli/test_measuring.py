@@ -437,7 +437,7 @@ def test_reproduce_prints_the_papers_numbers_beside_ours(superres, stained_file,
 
 
 def test_weights_of_one_name_are_told_apart_by_their_folders(tmp_path, monkeypatch):
-    from superres.cli.measuring import weights_names
+    from superres.cli.scoring import weights_names
 
     monkeypatch.chdir(tmp_path)
     files = [Path(name) for name in ("lung/a/weights.safetensors", "liver/a/weights.safetensors", "b.safetensors",
