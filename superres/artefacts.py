@@ -14,6 +14,7 @@ from superres.errors import RegistrationError
 from superres.events import Events
 from superres.identity import library_versions, stage_keys
 from superres.image import FloatArray
+from superres.io.weights import read_weights
 from superres.plan import Plan
 from superres.report.data import RegistrationView
 from superres.stages import acquire as acquire_stage
@@ -23,6 +24,7 @@ from superres.stages import train as train_stage
 from superres.stages.evaluate import Evaluation, evaluate
 from superres.stages.quality import registration_view
 from superres.stages.records import Registered
+from superres.stages.seen import seen_before
 from superres.stages.split import Split, check_scale, choose_split, require_fields
 from superres.stages.store import RunFolder, StageFolder
 from superres.training.job import TrainingJob
@@ -110,14 +112,12 @@ class Artefacts:
                 )
         return split
 
-    @property
-    def seen_before(self) -> str:
-        """What to say where specimens that are to test were not new to the weights that training starts from, or ""."""
+    @cached_property
+    def seen_before(self) -> dict[str, str]:
+        """The specimens that are to test but were not new to the weights that training starts from; see stages.seen."""
         start = self.plan.start_from
-        seen = sorted(train_stage.specimens_seen(start) & set(self.split.test)) if start is not None else []
-        return "" if not seen else (
-            f"the weights that training started from had seen test specimens of these names: {', '.join(seen)}. Their "
-            "scores are not of slides that training never saw; name others in split.test")
+        return {} if start is None else seen_before(read_weights(start).provenance, self.split.test,
+                                                    self.acquisition.provenance)
 
     def _split_of(self, specimens: tuple[str, ...]) -> Split:
         return choose_split(

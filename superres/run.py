@@ -22,11 +22,14 @@ from superres.stages import report as report_stage
 from superres.stages import train as train_stage
 from superres.stages.evaluate import scores_json
 from superres.stages.records import RECORDS
+from superres.stages.seen import seen_note
 from superres.stages.store import RunFolder, file_hash
 from superres.training.curves import PICTURES
 from superres.training.learner import check_arithmetic
 from superres.training.loop import HISTORY_FILE, train
 from superres.training.ranks import ALONE, Ranks
+
+STARTED_FROM = "The weights that training started from"
 
 
 class Run:
@@ -122,7 +125,7 @@ class Run:
 
     def _train(self, results: Results) -> dict[str, Any]:
         if seen := self.artefacts.seen_before:
-            self.events.note("train", seen)
+            self.events.note("train", f"{seen_note(seen, STARTED_FROM)}; name others in split.test")
         path = self.artefacts.weights_path
         beside = (path.parent / name for name in (HISTORY_FILE, PICTURES))
         results.put("train", path, *(each for each in beside if each.exists()))
@@ -135,7 +138,7 @@ class Run:
     def _evaluate(self, results: Results) -> dict[str, Any]:
         if not self.artefacts.test_fields:
             self._note("evaluate", "split.test is empty: nothing was measured")
-        scores = scores_json(self.artefacts.evaluation)
+        scores = scores_json(self.artefacts.evaluation, self.artefacts.seen_before)
         results.make_room("evaluate")
         write_json(self.folder.path / SCORES_FILE, scores)
         return {"images": len(self.artefacts.evaluation.images)}
@@ -152,7 +155,9 @@ class Run:
             made.versions,
             {**made.hashes, "weights (SHA-256)": file_hash(made.weights_path)},
             self.times,
-            [*self.notes, *filter(None, [made.seen_before])],
+            self.notes,
+            tuple(made.seen_before),
+            seen_note(made.seen_before, STARTED_FROM),
         )
         data = report_stage.report_data(
             facts,

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, cast
 
 import typer
 
-from superres.cli.measuring import PageOption, print_page
+from superres.cli.measuring import CsvOption, PageOption, print_page
 from superres.cli.shared import console_events
 from superres.cli.words import for_pairs, in_words
 from superres.errors import SuperresError
@@ -35,12 +35,15 @@ def evaluate(
     device: Device = "auto",
     white_level: WhiteLevel = None,
     page: PageOption = None,
+    csv: CsvOption = None,
 ) -> None:
     """Score weights on pairs: every evaluator, beside bicubic up-sampling."""
     from superres.catalog import Catalog
     from superres.engine import Engine
-    from superres.measuring.scoring import evaluated_page, load_pairs
+    from superres.io.atomic import require_own_places
+    from superres.measuring.scoring import evaluated_page, load_pairs, not_new, scores_table
 
+    require_own_places([page, csv], [path for path in (weights, *map(Path, where)) if path is not None])
     catalog = Catalog.discover()
     names = evaluator or ["ssim", "psnr", "difference-map", "consistency", "spectrum"]
     made_of = [_evaluator(catalog, name) for name in names]
@@ -50,8 +53,8 @@ def evaluate(
     engine = Engine.from_weights(read, device)
     with console_events() as events:
         title = f"{_name(weights)} on {', '.join(where)}"
-        made, _ = evaluated_page(title, engine, acquisition, made_of, events)
-    print_page(made, page)
+        made, found = evaluated_page(title, engine, acquisition, made_of, events)
+    print_page(made, page, scores_table(found, not_new(engine, acquisition)), csv)
 
 
 def cross_tissue(
@@ -60,18 +63,21 @@ def cross_tissue(
     device: Device = "auto",
     white_level: WhiteLevel = None,
     page: PageOption = None,
+    csv: CsvOption = None,
 ) -> None:
     """Every network on every specimen, and two of them fed into each other (Fig. S9)."""
     from superres.engine import Engine
+    from superres.io.atomic import require_own_places
     from superres.measuring import cross_tissue as measuring
     from superres.measuring.scoring import load_pairs
 
+    require_own_places([page, csv], [*weights, *map(Path, where)])
     read = {name: weights_of(path) for name, path in zip(weights_names(weights), weights, strict=True)}
     with in_words(for_pairs), console_events() as events:
         acquisition = load_pairs(where, white_level)
         engines = {name: Engine.from_weights(each, device) for name, each in read.items()}
         found = measuring.cross_tissue(engines, acquisition, events)
-    print_page(measuring.cross_tissue_page(found, acquisition), page)
+    print_page(measuring.cross_tissue_page(found, acquisition), page, measuring.cross_tissue_numbers(found), csv)
 
 
 def weights_names(paths: Sequence[Path | None]) -> list[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from fractions import Fraction
 
 import numpy as np
@@ -16,10 +16,20 @@ from superres.engine import Engine
 from superres.events import Events
 from superres.image import FloatArray
 from superres.measuring.drift import brought_back
-from superres.measuring.scoring import as_stored, caution, doubts, score_weights, super_resolved
+from superres.measuring.scoring import (
+    as_stored,
+    caution,
+    doubts,
+    not_new,
+    score_weights,
+    seen_caution,
+    seen_warnings,
+    super_resolved,
+)
 from superres.report.fields import to_uint8
 from superres.report.pages import Page, Section, Table
 from superres.resample import bicubic
+from superres.stages.seen import LEGEND, marked
 
 CHAIN_PX = 128
 """Side of the piece on which two networks are chained: its second output has (6.25 × 128)² pixels."""
@@ -31,7 +41,8 @@ class CrossTissue:
     the second network's output, brought back to the truth's grid, over specimens.  alone: first weights → the same of
     its own output, on the same pixels.  pictures: specimen → what each network makes of it; chained: of the first
     specimen, what every two make.  doubted: pixel sizes that do not fit a network, of stains the table itself tells;
-    and pairs that nobody told apart by specimen."""
+    and pairs that nobody told apart by specimen.  seen: weights → those specimens that their training had seen, and
+    what it called them."""
 
     weights: tuple[str, ...]
     specimens: tuple[str, ...]
@@ -42,6 +53,7 @@ class CrossTissue:
     pictures: Mapping[str, tuple[Picture, ...]]
     chained: tuple[Picture, ...]
     doubted: tuple[str, ...] = ()
+    seen: Mapping[str, Mapping[str, str]] = field(default_factory=dict)
 
 
 def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events: Events) -> CrossTissue:
@@ -82,7 +94,9 @@ def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events
         doubted.append(f"All {len(acquisition.pairs)} pairs count as one specimen, '{specimens[0]}', so that there is "
                        "one column: put the pairs of every slide into a folder of its own, in coarse/ and in fine/.")
     alone = {name: _mean_ssim(images, middles) for name, images in outputs.items()}
-    return CrossTissue(tuple(engines), specimens, ssim, beside, chains, alone, pictures, tuple(chained), tuple(doubted))
+    seen = {name: not_new(engine, acquisition) for name, engine in engines.items()}
+    return CrossTissue(tuple(engines), specimens, ssim, beside, chains, alone, pictures, tuple(chained), tuple(doubted),
+                       seen)
 
 
 def _mean_ssim(images: Sequence[FloatArray], truths: Sequence[Pair]) -> float:
@@ -92,20 +106,26 @@ def _mean_ssim(images: Sequence[FloatArray], truths: Sequence[Pair]) -> float:
 
 def cross_tissue_page(found: CrossTissue, acquisition: Acquisition) -> Page:
     rows = [["bicubic", *(f"{found.bicubic[specimen]:.3f}" for specimen in found.specimens)]]
-    rows += [[name, *(f"{found.ssim[name, specimen]:.3f} ({found.ssim[name, specimen] - found.bicubic[specimen]:+.3f})"
-                      for specimen in found.specimens)] for name in found.weights]
+    rows += [[name, *(marked(f"{found.ssim[name, specimen]:.3f} "
+                             f"({found.ssim[name, specimen] - found.bicubic[specimen]:+.3f})",
+                             specimen in found.seen.get(name, ())) for specimen in found.specimens)]
+             for name in found.weights]
+    seen = sum(len(each) for each in found.seen.values())
+    cells = len(found.weights) * len(found.specimens)
     chain_rows = [[first, f"{found.alone[first]:.3f}",
                    *(f"{found.chains[first, second]:.3f}" for second in found.weights)] for first in found.weights]
     worst = min((found.ssim[name, specimen] - found.bicubic[specimen], name, specimen) for name in found.weights
                 for specimen in found.specimens)
+    sizes = [text for text in found.doubted if text.startswith("Pixel size")]
     return Page(
         "Networks on other tissues", f"Least gain over bicubic: {worst[0]:+.3f} SSIM, {worst[1]} on {worst[2]}."
-        + caution([text for text in found.doubted if text.startswith("Pixel size")][:1]),
+        + seen_caution(seen, cells, "score") + caution(sizes[:1]),
         subtitle="Fig. S9 of the paper", sections=[
             Section("SSIM, weights × specimens", ["In brackets: above bicubic. A network that was trained on another "
                                                   "tissue or stain may still gain; less than on its own is the rule."],
-                    table=Table(["weights", *found.specimens], rows),
-                    warnings=[*found.doubted, *([acquisition.simulated] if acquisition.simulated else [])]),
+                    table=Table(["weights", *found.specimens], rows, legend=f"{LEGEND}." if seen else ""),
+                    warnings=[*(text for name, each in found.seen.items() for text in seen_warnings(each, name)),
+                              *found.doubted, *([acquisition.simulated] if acquisition.simulated else [])]),
             Section("One network after another", [
                 f"SSIM against the fine image after both (rows first, columns second), the {CHAIN_PX} px in the middle "
                 "of a field; the second output is brought back by the network's scale. On the diagonal: self-feeding. "
@@ -113,6 +133,13 @@ def cross_tissue_page(found: CrossTissue, acquisition: Acquisition) -> Page:
                     table=Table(["first \\ second", "alone", *found.weights], chain_rows)),
             *(Section(specimen, pictures=pictures, side_by_side=True) for specimen, pictures in found.pictures.items()),
             Section(f"{found.specimens[0]}, one network after another", pictures=found.chained, side_by_side=True)])
+
+
+def cross_tissue_numbers(found: CrossTissue) -> Table:
+    """Every score of the matrix, for a CSV."""
+    return Table(["weights", "specimen", "seen_in_training", "ssim", "bicubic"], [
+        [name, specimen, "yes" if specimen in found.seen.get(name, ()) else "no", repr(found.ssim[name, specimen]),
+         repr(found.bicubic[specimen])] for name in found.weights for specimen in found.specimens])
 
 
 def _middle(pair: Pair) -> Pair:

@@ -22,11 +22,20 @@ from superres.measuring.drift import drift_page, measure_passes
 from superres.measuring.mtf import measure_target_at, measure_target_image
 from superres.measuring.mtf_pages import target_page, target_table
 from superres.measuring.run_times import run_times_page
-from superres.measuring.scoring import cases_of, caution, doubts, evaluated_page
+from superres.measuring.scoring import (
+    cases_of,
+    caution,
+    doubts,
+    evaluated_page,
+    not_new,
+    seen_caution,
+    seen_warnings,
+)
 from superres.measuring.training_pages import losses_page, training_page
 from superres.optics import PAPER_COARSE, PAPER_FINE
 from superres.optics.usaf.target import Element
 from superres.report.pages import Page, Section, Table
+from superres.stages.seen import LEGEND, marked
 from superres.training.history import read_history
 
 Item = Literal["S1", "S2", "S3", "S4", "figure-S4", "figure-S6", "figure-S7", "figure-S9"]
@@ -96,14 +105,16 @@ def _s1(subject: Subject, events: Events) -> Page:
     page, found = evaluated_page("structural similarity", subject.engine, subject.pairs, made_of, events)
     rows = [["paper", row.tissue, f"{row.images} of {row.side_px}²", f"{row.bicubic:.3f}", f"{row.network:.3f}",
              f"{row.network - row.bicubic:+.3f}"] for row in paper.TABLE_S1]
+    seen = not_new(subject.engine, subject.pairs)
     for specimen, scores in found.by_specimen.items():
         score = next(score for score in scores if score.name == "ssim")
         beside = score.baseline or 0.0
         sizes = {"×".join(map(str, each.coarse.shape_px)) for each in subject.pairs.pairs if each.specimen == specimen}
         of = f" of {sizes.pop()}" if len(sizes) == 1 else ""
-        rows.append([subject.name, specimen, f"{score.n}{of}", f"{beside:.3f}", f"{score.value:.3f}",
-                     f"{score.value - beside:+.3f}"])
-    table = Table(["whose", "tissue", "images", "bicubic", "network", "gain"], rows, words=3)
+        rows.append([subject.name, marked(specimen, specimen in seen), f"{score.n}{of}", f"{beside:.3f}",
+                     f"{score.value:.3f}", f"{score.value - beside:+.3f}"])
+    table = Table(["whose", "tissue", "images", "bicubic", "network", "gain"], rows, words=3,
+                  legend=f"{LEGEND}." if seen else "")
     return _page(subject, page, Section("SSIM, paper and ours", table=table))
 
 
@@ -156,10 +167,12 @@ def _figure_s6(subject: Subject, events: Events) -> Page:
     passes = measure_passes(images, subject.engine.geometry.scale, weights.coarse, case.truth)
     truth = None if case.truth is None else Image(case.truth, case.fine_pixel_size_um, 1.0)
     page = drift_page(case.name, passes, weights.coarse, weights.fine, truth)
-    doubted = doubts(subject.engine, replace(subject.pairs, pairs=subject.pairs.pairs[:1]))
+    shown = replace(subject.pairs, pairs=subject.pairs.pairs[:1])
+    doubted, seen = doubts(subject.engine, shown), not_new(subject.engine, shown)
     what, *others = page.sections
-    what = replace(what, warnings=[*doubted, *what.warnings])
-    return _page(subject, replace(page, headline=page.headline + caution(doubted), sections=[what, *others]),
+    what = replace(what, warnings=[*seen_warnings(seen), *doubted, *what.warnings])
+    headline = page.headline + seen_caution(len(seen), 1) + caution(doubted)
+    return _page(subject, replace(page, headline=headline, sections=[what, *others]),
                  Section("Beside the paper", [paper.FIGURE_S6]))
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Literal, get_args
@@ -28,6 +28,7 @@ from superres.resample import bicubic
 from superres.scan_folder import DESCRIPTION, POSITIONS, file_stem
 from superres.stages.acquire import acquired
 from superres.stages.evaluate import Evaluation, evaluate
+from superres.stages.seen import LEGEND, MARK, marked, seen_before, seen_note
 
 MAPS = ": maps and curves"
 
@@ -107,6 +108,12 @@ def doubts(engine: Engine, acquisition: Acquisition, subjects: Sequence[Subject]
             for subject, some in found.items() if subject in subjects]
 
 
+def not_new(engine: Engine, acquisition: Acquisition) -> dict[str, str]:
+    """The specimens that the training of the weights had seen → what it called them; see stages.seen."""
+    specimens = dict.fromkeys(pair.specimen for pair in acquisition.pairs)
+    return seen_before(engine.weights.provenance, specimens, acquisition.provenance)
+
+
 def _others(names: Sequence[str]) -> str:
     rest = len(names) - DOUBTED_NAMES
     return f" Likewise: {', '.join(names[:DOUBTED_NAMES])}{f' and {rest} more' if rest > 0 else ''}." if names else ""
@@ -133,17 +140,27 @@ def score_weights(engine: Engine, acquisition: Acquisition, evaluators: Sequence
 
 def evaluated_page(title: str, engine: Engine, acquisition: Acquisition, evaluators: Sequence[Evaluator],
                    events: Events, opening: Literal["scores", "maps"] = "scores") -> tuple[Page, Evaluation]:
-    """The scores of some weights as a page, with what about the images does not fit them, and as numbers.
+    """The scores of some weights as a page, with what about the images does not fit or is not new to them, and as
+    numbers.
 
     opening: what comes first on the page, the tables or the evaluators' maps and curves.
     """
     found = score_weights(engine, acquisition, evaluators, events)
-    page = _evaluation_page(title, found, acquisition, doubts(engine, acquisition))
+    page = _evaluation_page(title, found, acquisition, doubts(engine, acquisition), not_new(engine, acquisition))
     drawn = [section for section in page.sections if section.title.endswith(MAPS)] if opening == "maps" else []
     return replace(page, sections=[*drawn, *(each for each in page.sections if each not in drawn)]), found
 
 
-def _evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisition, doubted: Sequence[str]) -> Page:
+def scores_table(evaluation: Evaluation, seen: Mapping[str, str]) -> Table:
+    """Every score of every image, for a CSV.  seen: see not_new."""
+    rows = [[image.name, image.specimen, "yes" if image.specimen in seen else "no", score.name, repr(score.value),
+             "" if score.baseline is None else repr(score.baseline), score.unit, score.better]
+            for image in evaluation.images for score in image.scores]
+    return Table(["image", "specimen", "seen_in_training", "score", "network", "bicubic", "unit", "better"], rows)
+
+
+def _evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisition, doubted: Sequence[str],
+                     seen: Mapping[str, str]) -> Page:
     names = [score.name for score in evaluation.summary]
     rows = [[score.name, f"{score.value:.4g} {score.unit}".strip(),
              "–" if score.baseline is None else f"{score.baseline:.4g} {score.unit}".strip(),
@@ -152,8 +169,9 @@ def _evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisitio
     sections = [Section("Scores", ["Means over specimens; bicubic up-sampling of the same pixels beside every number; "
                                    "nothing is fitted to the truth."],
                         table=Table(["score", "network", "bicubic", "difference", "better", "fields"], rows),
-                        warnings=[*doubted, *([acquisition.simulated] if acquisition.simulated else [])]),
-                Section("By field", ["In brackets: bicubic."], table=_field_table(evaluation.images, names)),
+                        warnings=[*seen_warnings(seen), *doubted,
+                                  *([acquisition.simulated] if acquisition.simulated else [])]),
+                Section("By field", ["In brackets: bicubic."], table=_field_table(evaluation.images, names, seen)),
                 *([Section("Notes", evaluation.notes)] if evaluation.notes else [])]
     for field in evaluation.fields[:4]:
         layers = [Picture(layer.title, "", _enlarged(layer.pixels) if layer.pixelated else layer.pixels)
@@ -168,7 +186,18 @@ def _evaluation_page(title: str, evaluation: Evaluation, acquisition: Acquisitio
                           if value is not None))
     if first is not None:
         headline = f"{first.name} {headline}"
-    return Page(title, headline + "." + caution(doubted), sections)
+    specimens = len(evaluation.by_specimen)
+    return Page(title, headline + "." + seen_caution(len(seen), specimens) + caution(doubted), sections)
+
+
+def seen_warnings(seen: Mapping[str, str], who: str = "The training of these weights") -> list[str]:
+    """What a section says of specimens that are not new, or nothing."""
+    return [seen_note(seen, who) + "."] if seen else []
+
+
+def seen_caution(seen: int, count: int, what: str = "specimen") -> str:
+    """What a headline says where so many of them are not new, or not of new ones."""
+    return f" Seen in training: {seen} of {count} {what}{'' if count == 1 else 's'} ({MARK})." if seen else ""
 
 
 def caution(doubted: Sequence[str]) -> str:
@@ -183,7 +212,7 @@ def _enlarged(pixels: Array) -> Array:
     return np.repeat(np.repeat(pixels, repeat, axis=0), repeat, axis=1)
 
 
-def _field_table(images: Sequence[ImageScores], names: Sequence[str]) -> Table:
+def _field_table(images: Sequence[ImageScores], names: Sequence[str], seen: Mapping[str, str]) -> Table:
     rows = []
     for image in images:
         scores = {score.name: score for score in image.scores}
@@ -192,5 +221,5 @@ def _field_table(images: Sequence[ImageScores], names: Sequence[str]) -> Table:
             score = scores.get(name)
             beside = "" if score is None or score.baseline is None else f" ({score.baseline:.3g})"
             cells.append("–" if score is None else f"{score.value:.3g}{beside}")
-        rows.append([image.name, image.specimen, *cells])
-    return Table(["field", "specimen", *names], rows, words=2, wraps=True)
+        rows.append([image.name, marked(image.specimen, image.specimen in seen), *cells])
+    return Table(["field", "specimen", *names], rows, words=2, wraps=True, legend=f"{LEGEND}." if seen else "")

@@ -190,6 +190,7 @@ class ReportData:
     self_feeding: the output after each pass (Fig. S6), empty for one pass.
     plan: (dotted option, resolved value).  versions, hashes, provenance: (name, value).
     notes: sentences for the user (fields that could not be scored, a smaller tile).
+    seen: specimens among those scored that training had seen; seen_note: the sentence that says so.
     """
 
     title: str
@@ -217,6 +218,8 @@ class ReportData:
     provenance: tuple[tuple[str, str], ...] = ()
     times: tuple[StageTime, ...] = ()
     notes: tuple[str, ...] = ()
+    seen: tuple[str, ...] = ()
+    seen_note: str = ""
 
     def specimens_of(self, role: Role) -> tuple[SpecimenUse, ...]:
         return tuple(use for use in self.specimens if use.role == role)

@@ -67,8 +67,11 @@ def evaluate(evaluators: Sequence[Evaluator], cases: Iterable[Case], events: Eve
     return Evaluation(_means(by_specimen.values()), by_specimen, tuple(images), selection.chosen(), notes)
 
 
-def scores_json(evaluation: Evaluation) -> dict[str, Any]:
-    """The content of scores.json: model and bicubic side by side, for the run, for each specimen and for each image."""
+def scores_json(evaluation: Evaluation, seen: Iterable[str] = ()) -> dict[str, Any]:
+    """The content of scores.json: model and bicubic side by side, for the run, for each specimen and for each image.
+
+    seen: specimens that were not new to the network (see stages.seen).
+    """
     specimens = evaluation.by_specimen.values()
     return {
         "summary": {
@@ -80,6 +83,7 @@ def scores_json(evaluation: Evaluation) -> dict[str, Any]:
                       for specimen, scores in evaluation.by_specimen.items()},
         "images": [{"name": image.name, "specimen": image.specimen,
                     "scores": {score.name: _pair(score) for score in image.scores}} for image in evaluation.images],
+        "seen_in_training": list(seen),
         "notes": list(evaluation.notes),
     }
 

@@ -34,7 +34,11 @@ CROP_COARSE_PX = 96
 
 @dataclass(frozen=True, eq=False)
 class RunFacts:
-    """What the report says about the run itself.  plan: the resolved tables.  times: seconds a stage, and a remark."""
+    """What the report says about the run itself.
+
+    plan: the resolved tables.  times: seconds a stage, and a remark.  seen: specimens of the test that were not new to
+    the network, which `seen_note` says in a sentence (see stages.seen).
+    """
 
     title: str
     created: str
@@ -44,6 +48,8 @@ class RunFacts:
     hashes: Mapping[str, str]
     times: Sequence[StageTime]
     notes: Sequence[str]
+    seen: Sequence[str] = ()
+    seen_note: str = ""
 
 
 def report_data(
@@ -85,6 +91,8 @@ def report_data(
         provenance=tuple(acquisition.provenance.items()),
         times=tuple(facts.times),
         notes=(*evaluation.notes, *facts.notes),
+        seen=tuple(facts.seen),
+        seen_note=facts.seen_note,
     )
 
 

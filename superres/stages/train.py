@@ -14,6 +14,7 @@ from superres.events import Events, Progress
 from superres.inference.generator import borrowed_generator
 from superres.io.weights import Stain, Weights, read_weights, write_weights
 from superres.stages.blame import blamed
+from superres.stages.seen import files_seen, specimens_seen
 from superres.stages.store import StageFolder, file_hash
 from superres.training.history import HistoryRow, read_history
 from superres.training.job import TrainingJob, TrainingResult
@@ -98,19 +99,12 @@ def training_facts(weights: Path) -> Mapping[str, Any]:
     return facts
 
 
-def specimens_seen(weights: Path) -> frozenset[str]:
-    """Whose images a network has learned from, or was chosen by; also while it was the one that this one started
-    from."""
-    facts = training_facts(weights)
-    before = facts.get("started_from", {}).get("specimens", ())
-    return frozenset((*facts.get("specimens", ()), *facts.get("validation_specimens", ()), *before))
-
-
 def _started_from(job: TrainingJob) -> dict[str, Any]:
     if job.start_from is None:
         return {}
+    before = read_weights(job.start_from).provenance
     return {"started_from": {"weights (SHA-256)": file_hash(job.start_from),
-                             "specimens": sorted(specimens_seen(job.start_from))}}
+                             "specimens": sorted(specimens_seen(before)), "files": files_seen(before)}}
 
 
 def _weights(

@@ -403,6 +403,63 @@ def test_evaluate_scores_a_folder_of_pairs(superres, stained_file, network, tmp_
     assert "spectrum-added" in outcome.out and "no USAF-1951 target" in check_page(tmp_path / "e.html")
 
 
+@pytest.fixture
+def trained_on_it(network):
+    """Weights that say that they were trained on the specimen of `stained_file`."""
+    weights = read_weights(network)
+    write_weights(network, replace(weights, provenance={"training": {"specimens": ["ihc"]}}))
+    return network
+
+
+NOT_NEW = ("had seen specimens of these names: ihc. Their scores are not of slides that training never saw.")
+
+
+def test_evaluate_marks_what_the_weights_were_trained_on(superres, stained_file, trained_on_it, tmp_path):
+    told = superres("evaluate", tmp_path, "--weights", trained_on_it, "--evaluator", "ssim", "--page",
+                    tmp_path / "e.html", "--csv", tmp_path / "e.csv")
+    assert told.status == 0, told.err
+    assert "Seen in training: 1 of 1 specimen (†)." in told.out.splitlines()[0]
+    assert re.search(r"^ihc-field  ihc † ", told.out, flags=re.MULTILINE) and "† training had seen it" in told.out
+    page = check_page(tmp_path / "e.html")
+    for text in (told.err, page):
+        assert f"The training of these weights {NOT_NEW}" in text
+    assert "<td>ihc †</td>" in page
+    head, first, *_ = (tmp_path / "e.csv").read_text().splitlines()
+    assert head == "image,specimen,seen_in_training,score,network,bicubic,unit,better"
+    assert first.startswith("ihc-field,ihc,yes,ssim,0.")
+
+
+def test_evaluate_marks_nothing_that_is_new(superres, stained_file, network, tmp_path):
+    new = superres("evaluate", tmp_path, "--weights", network, "--evaluator", "ssim", "--csv", tmp_path / "e.csv")
+    assert new.status == 0 and "†" not in new.out and "had seen" not in new.err
+    assert ",ihc,no,ssim,0." in (tmp_path / "e.csv").read_text()
+
+
+def test_cross_tissue_marks_the_scores_of_networks_on_their_own_slides(superres, stained_file, trained_on_it, tmp_path):
+    other = tmp_path / "other.safetensors"
+    write_weights(other, replace(read_weights(trained_on_it), provenance={}))
+    told = superres("cross-tissue", tmp_path, "--weights", trained_on_it, "--weights", other, "--page",
+                    tmp_path / "c.html", "--csv", tmp_path / "c.csv")
+    assert told.status == 0, told.err
+    assert "Seen in training: 1 of 2 scores (†)." in told.out.splitlines()[0]
+    own, others = (next(line for line in told.out.splitlines() if line.startswith(name))
+                   for name in (f"{trained_on_it.parent.name} ", "other "))
+    assert own.endswith(") †") and "†" not in others
+    for text in (told.err, check_page(tmp_path / "c.html")):
+        assert f"{trained_on_it.parent.name} {NOT_NEW}" in text and f"other {NOT_NEW}" not in text
+    assert [line.split(",")[1:3] for line in (tmp_path / "c.csv").read_text().splitlines()] == [
+        ["specimen", "seen_in_training"], ["ihc", "yes"], ["ihc", "no"]]
+
+
+@pytest.mark.parametrize("item", ["--table S1", "--figure S6", pytest.param("--figure S7", marks=pytest.mark.slow)])
+def test_reproduce_marks_what_the_weights_were_trained_on(superres, stained_file, trained_on_it, tmp_path, item):
+    told = superres("reproduce", tmp_path, *item.split(), "--weights", trained_on_it, "--page", tmp_path / "p.html")
+    assert told.status == 0, told.err
+    assert "Seen in training: 1 of 1 specimen (†)." in told.out.splitlines()[0]
+    assert NOT_NEW in told.err and NOT_NEW in check_page(tmp_path / "p.html")
+    assert (" ihc † " in told.out) == (item != "--figure S6")
+
+
 @pytest.mark.parametrize("item", [
     ("--table", "S1"), ("--table", "S2"),
     *(pytest.param(("--" + kind, name), marks=pytest.mark.slow)

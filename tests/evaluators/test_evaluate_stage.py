@@ -194,4 +194,5 @@ def test_progress_notes_and_cancel_reach_the_caller(make_case: MakeCase) -> None
 def test_no_cases_give_an_empty_evaluation() -> None:
     evaluation = evaluate([SsimEvaluator()], [], Events())
     assert (evaluation.summary, evaluation.images, evaluation.fields) == ((), (), ())
-    assert scores_json(evaluation) == {"summary": {}, "specimens": {}, "images": [], "notes": []}
+    assert scores_json(evaluation) == {"summary": {}, "specimens": {}, "images": [], "seen_in_training": [],
+                                       "notes": []}

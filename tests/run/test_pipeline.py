@@ -412,14 +412,16 @@ def test_a_test_specimen_that_the_first_weights_had_seen_is_told_and_reported(tm
         notes = Notes()
         result = run(tmp_path / name, f"train.start_from='{start}'", f"split.test=['{test}']",
                      f"split.validation=['{validation}']", events=notes)
-        told = [text for text in notes.texts if "had seen test specimens" in text]
+        told = [text for text in notes.texts if "had seen specimens" in text]
         page = result.report.read_text()
-        assert len(told) == ("had seen test specimens" in page)
+        assert len(told) == ("had seen specimens" in page) == (f"<td>{test} †</td>" in page)
+        assert json.loads((result.folder / "scores.json").read_text())["seen_in_training"] == [test] * len(told)
         return result.weights, told
 
     assert tuned("same split", first, "drawn-0", "drawn-1")[1] == []
     second, told = tuned("other split", first, "drawn-2", "drawn-0")
     assert len(told) == 1 and "of these names: drawn-2. Their scores are not of slides" in told[0]
+    assert told[0].endswith("never saw; name others in split.test")
     assert read_weights(second).provenance["training"]["started_from"]["specimens"] == ["drawn-1", "drawn-2"]
     # drawn-2 was the second one's test, but the first one's training.
     assert "drawn-2" in tuned("twice removed", second, "drawn-2", "drawn-1")[1][0]
