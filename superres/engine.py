@@ -20,13 +20,14 @@ from superres.events import Events
 from superres.image import NETWORK, Array, Image, from_unit
 from superres.inference.device import resolve_device
 from superres.inference.engines import EngineName, arrange, check_names
-from superres.inference.exchange import SupportsDLPack, array_or_tensor, layout_of, tensor_on
+from superres.inference.exchange import SupportsDLPack, layout_of, tensor_on
 from superres.inference.forward import Band, Runner
 from superres.inference.load import model_of, network_of
 from superres.inference.overlap import DEPTH, Overlap, TorchCard
 from superres.inference.pixels import ArrayPixels, StoredPixels, TensorPixels
 from superres.inference.streaming import Streamed, stream_in_order
 from superres.io.weights import Weights, read_weights
+from superres.native.buffer import array_or_tensor
 
 
 @dataclass(frozen=True)

@@ -1,5 +1,4 @@
-"""Images of other frameworks, through DLPack and without a copy: as numpy arrays and torch tensors on the same memory.
-"""
+"""Arrays of numpy and of other frameworks as torch tensors on the same memory."""
 
 from __future__ import annotations
 
@@ -10,11 +9,7 @@ import torch
 from torch import Tensor
 from torch.utils.dlpack import from_dlpack
 
-from superres.errors import ImageError
 from superres.image import Array
-
-_CPU_KINDS, _CUDA = (1, 3), 2
-"""DLPack's numbers of devices: the host's memory, pinned or not, and CUDA's."""
 
 
 @runtime_checkable
@@ -24,25 +19,6 @@ class SupportsDLPack(Protocol):
     def __dlpack__(self, **options: Any) -> Any: ...
 
     def __dlpack_device__(self) -> tuple[int, int]: ...
-
-
-def array_or_tensor(image: SupportsDLPack) -> Array | Tensor:
-    """A numpy array on the memory of an object of the host, a torch tensor on that of one of a GPU.
-
-    Raises ImageError for another device, or for an element type that numpy does not have.
-    """
-    kind = int(image.__dlpack_device__()[0])
-    if kind == _CUDA:
-        tensor: Tensor = from_dlpack(image)
-        return tensor
-    if kind not in _CPU_KINDS:
-        raise ImageError(f"image lies on a device of DLPack kind {kind}; expected the CPU (1) or CUDA (2)")
-    # Not through torch, which ends the process where a stride is negative (seen with 2.13).
-    try:
-        return np.from_dlpack(image)
-    except (BufferError, RuntimeError, TypeError) as error:
-        raise ImageError(f"image is a {type(image).__name__} that numpy cannot read through DLPack: {error}",
-                         hint="convert it to uint8, uint16 or float32 on the CPU") from error
 
 
 def tensor_on(array: Array) -> Tensor:

@@ -9,7 +9,8 @@ from torch import Tensor, nn
 from superres.api.model import NativeSpec
 from superres.errors import EngineError
 from superres.inference.exchange import layout_of
-from superres.native.model import ARCHITECTURE, CPU, NativeModel
+from superres.native.buffer import CPU
+from superres.native.model import ARCHITECTURE, NativeModel
 
 _MODELS: "weakref.WeakValueDictionary[int, NativeModel]" = weakref.WeakValueDictionary()
 """Operators take tensors and numbers only, so a model travels as its number.  Numbers are never used twice, and a

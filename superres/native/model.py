@@ -13,14 +13,21 @@ import numpy.typing as npt
 
 from superres import native
 from superres.errors import EngineError, ImageError, SuperresError, WeightsError
+from superres.native.buffer import (
+    CPU,
+    Buffer,
+    array_or_tensor,
+    buffer_name,
+    buffer_of,
+    is_free_of_overlap,
+    place_name,
+)
 
 ARCHITECTURE = "rivenson2017"
 """The one family of networks that has a form here and in OpenVINO, as `NativeSpec.architecture` names it."""
 HYPER = ("base_channels", "blocks", "alpha", "grow", "up", "down", "input_relu")
-CPU, EMULATED = -1, -2
+EMULATED = -2
 _INVALID_WEIGHTS = 2
-_DL_HOST, _DL_CUDA = (1, 3), 2
-"""DLPack's numbers of devices: the host's memory, pinned or not, and CUDA's."""
 _ALIGNMENT = 256
 
 Variant = Literal["auto", "layers", "blocks", "folded"]
@@ -40,18 +47,6 @@ class Band:
     out_first: int
     out_rows: int
     skip_rows: int
-
-
-@dataclass(frozen=True)
-class Buffer:
-    """Where an (N, 3, H, W) array lies: address of its first element, strides in elements, extent, whether uint8 (else
-    float32), and which device: -1 for the host, else the ordinal of a GPU."""
-
-    address: int
-    strides: tuple[int, int, int, int]
-    shape: tuple[int, int, int, int]
-    is_u8: bool
-    device: int
 
 
 class NativeModel:
@@ -134,7 +129,7 @@ class NativeModel:
         bands of rows, to the same bits.  None: as much as the frame needs.
         On a GPU the work is queued on torch's current stream.  Raises ImageError, EngineError.
         """
-        image = _known(image)
+        image = array_or_tensor(image)
         source = buffer_of(image)
         result = self.allocate(image)
         count, _, height, width = source.shape
@@ -225,15 +220,15 @@ class NativeModel:
         target = buffer_of(result)
         if isinstance(result, np.ndarray) and not result.flags.writeable:
             raise ImageError("the output is read-only; expected an array that can be written")
-        if not _is_free_of_overlap(target):
+        if not is_free_of_overlap(target):
             raise ImageError(f"the output has strides of {target.strides} elements for {target.shape}: elements share "
                              "memory; expected a place for each", hint="allocate it: NativeModel.allocate")
         wanted = (source.shape[0], 3, band.out_rows, self.output_shape(1, source.shape[3])[1])
         if target.shape != wanted or target.is_u8 != source.is_u8 or target.device != source.device:
-            raise ImageError(f"the output is {_named(target)}; expected {wanted}, of dtype and device of the input")
+            raise ImageError(f"the output is {buffer_name(target)}; expected {wanted}, of the input's dtype and device")
         here = self.device if self.device != EMULATED else CPU
         if source.device != here:
-            raise ImageError(f"the image lies on {_place(source.device)}; the model runs on {_place(here)}",
+            raise ImageError(f"the image lies on {place_name(source.device)}; the model runs on {place_name(here)}",
                              hint="copy the image there first")
         count, _, height, width = source.shape
         size = self.workspace_bytes(count, height, width)
@@ -272,74 +267,9 @@ def core_module() -> ModuleType:
     return core
 
 
-def buffer_of(image: Any) -> Buffer:
-    """Where a numpy array or torch tensor lies.  Raises ImageError for another shape or dtype."""
-    shape = tuple(int(extent) for extent in image.shape)
-    if len(shape) != 4 or shape[1] != 3 or 0 in shape[2:]:
-        raise ImageError(f"image has shape {shape}; expected (N, 3, H, W)")
-    dtype = str(image.dtype).removeprefix("torch.")
-    if dtype not in ("uint8", "float32"):
-        raise ImageError(f"image has dtype {dtype}; expected uint8 or float32")
-    if isinstance(image, np.ndarray):
-        width = image.dtype.itemsize
-        if any(stride % width for stride in image.strides):
-            raise ImageError(f"image has strides of {image.strides} bytes; expected multiples of {width}",
-                             hint="copy it: numpy.ascontiguousarray")
-        strides, address, device = tuple(stride // width for stride in image.strides), image.ctypes.data, CPU
-    else:
-        strides, address = tuple(image.stride()), int(image.data_ptr())
-        device = int(image.device.index or 0) if image.device.type == "cuda" else CPU
-        if image.device.type not in ("cuda", "cpu"):
-            raise ImageError(f"image lies on {image.device}; expected cpu or cuda")
-    return Buffer(address, strides, shape, dtype == "uint8", device)
-
-
-def _is_free_of_overlap(buffer: Buffer) -> bool:
-    """Whether each axis, from the smallest stride up, steps over all that the axes before it reach.  Stricter than need
-    be: an exotic layout whose elements interleave without meeting is not seen to be free."""
-    if 0 in buffer.shape:
-        return True
-    reach = 0
-    for stride, extent in sorted((abs(stride), extent) for stride, extent in zip(buffer.strides, buffer.shape,
-                                                                                  strict=True) if extent > 1):
-        if stride <= reach:
-            return False
-        reach += stride * (extent - 1)
-    return True
-
-
-def _known(image: Any) -> Any:
-    """The image as a numpy array or torch tensor on the same memory."""
-    if isinstance(image, np.ndarray) or type(image).__module__.partition(".")[0] == "torch":
-        return image
-    if not hasattr(image, "__dlpack__"):
-        raise ImageError(f"image is a {type(image).__name__}; expected a numpy array, a torch tensor or an object with "
-                         "__dlpack__")
-    kind = int(image.__dlpack_device__()[0])
-    if kind == _DL_CUDA:
-        from torch.utils.dlpack import from_dlpack
-
-        return from_dlpack(image)
-    if kind not in _DL_HOST:
-        raise ImageError(f"image lies on a device of DLPack kind {kind}; expected the CPU (1) or CUDA (2)")
-    try:
-        return np.from_dlpack(image)
-    except (BufferError, RuntimeError, TypeError) as error:
-        raise ImageError(f"image is a {type(image).__name__} that numpy cannot read through DLPack: {error}",
-                         hint="convert it to uint8 or float32 on the CPU") from error
-
-
 def _error(failure: Exception) -> SuperresError:
     status, text = failure.args
     if status == _INVALID_WEIGHTS:
         return WeightsError(text, hint="the compiled engine takes finite weights within float16; engine = \"torch\" "
                                        "takes larger ones")
     return EngineError(text)
-
-
-def _place(device: int) -> str:
-    return "the CPU" if device < 0 else f"cuda:{device}"
-
-
-def _named(buffer: Buffer) -> str:
-    return f"{buffer.shape}, {'uint8' if buffer.is_u8 else 'float32'}, on {_place(buffer.device)}"
