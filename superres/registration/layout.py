@@ -176,30 +176,25 @@ def _refuse_disconnected(frames: Frames, structure: Structure, edges: Sequence[E
     unused: what was known of places and could not be used.
     """
     groups, owner = components(len(frames), edges), _owners(frames, edges)
+    shown = [group for group in groups if not structure.blank[group].all()]
     blank, held = np.flatnonzero(structure.blank).tolist(), [edge for edge in edges if edge.accepted]
     if nominal is None:
-        broken = [group for group in groups if not structure.blank[group].all()]
-        if len(broken) > 1:
-            apart = explain_disconnected(frames, broken, [], None, blank)
+        if len(shown) > 1:
+            apart = explain_disconnected(frames, shown, [], None, blank)
             raise RegistrationError(f"{apart.message}; {unused}" if unused else apart.message, reason=apart.reason,
                                     hint=apart.hint)
         return
     missing = [edge for edge in edges
                if edge.verdict not in ("accepted", "blank") and owner[edge.first] != owner[edge.second]]
-    error = None
-    if missing:
-        touched = {owner[tile] for edge in missing for tile in (edge.first, edge.second)}
-        error = explain_disconnected(frames, [groups[number] for number in sorted(touched)], missing, nominal,
-                                     blank, held)
-    elif len(frames) > 1 and not any(edge.accepted for edge in edges):
-        error = explain_disconnected(frames, groups, [], nominal, blank)
-    else:
-        # Parts that do not meet by their nominal places go there, unless the images show them beside each other.
-        shown = [group for group in groups if not structure.blank[group].all()]
-        error = contradiction(frames, shown, [], nominal, blank, held) if len(shown) > 1 else None
-    # Nominal places that the images contradict are no help.
-    if error is not None and (parts == "refuse" or error.reason == "out-of-bound"):
+    # Nominal places that the images contradict are no help, whatever was asked for.
+    error = contradiction(frames, shown, missing, nominal, blank, held) if len(shown) > 1 else None
+    if error is not None:
         raise error
+    # Parts that do not meet by their nominal places go there.
+    touched = {owner[tile] for edge in missing for tile in (edge.first, edge.second)}
+    apart_by_place = [groups[number] for number in sorted(touched)] if held else groups
+    if parts == "refuse" and (missing or (len(frames) > 1 and not held)):
+        raise explain_disconnected(frames, apart_by_place, missing, nominal, blank)
 
 
 def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places: Places, nominal: Places | None,

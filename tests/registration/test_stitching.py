@@ -337,6 +337,35 @@ def test_a_tile_that_lies_elsewhere_is_named(scan: tuple[list[Tile], np.ndarray]
         assert names in caught.value.hint and "multiply" not in caught.value.hint, caught.value.hint
 
 
+WRONG_LINES: dict[str, dict[int, tuple[float, float]]] = {
+    "exchanged in a ring": {1: (0.0, 3.0), 3: (2.0, 2.0), 12: (0.0, 1.0)},
+    "elsewhere": {5: (60.0, 1.0), 6: (90.0, 2.0)},
+    "none given": {9: (0.0, 0.0), 15: (0.0, 0.0)},
+    "a fifth of a tile off": {4: (0.8, -0.2), 10: (2.2, 2.2), 15: (3.2, 3.2)}}
+"""Tile: the row and column at which the table puts it, of 4 × 4 tiles."""
+
+
+@pytest.fixture(scope="module", params=[0, 3])
+def stepped(request: pytest.FixtureRequest) -> list[Tile]:
+    """4 × 4 tiles of a stage that steps evenly, and of one that does not."""
+    return Slide(speckle(1, 1250)).scan(4, 4, 128, 0.15, jitter_px=request.param, noise=0.01)[0]
+
+
+@pytest.mark.parametrize("lines", WRONG_LINES.values(), ids=WRONG_LINES)
+def test_all_wrong_lines_of_a_table_are_named(stepped: list[Tile], lines: dict[int, tuple[float, float]]) -> None:
+    """Also where the stage steps so evenly that all overlaps are alike, as those of specks of dust are; and tiles that
+    by the table lie beside none, or whose place some other tile takes."""
+    tiles = stepped
+    step_um = 128 * 0.85 * COARSE_UM
+    wrong = [replace(tile, position_um=(lines[index][0] * step_um, lines[index][1] * step_um)) if index in lines else
+             tile for index, tile in enumerate(tiles)]
+    with pytest.raises(RegistrationError) as caught:
+        lay(wrong)
+    names = ", ".join(tiles[index].name for index in sorted(lines))
+    assert caught.value.reason == "out-of-bound"
+    assert f"the positions of {names} do not fit the images, those of other tiles do" in caught.value.hint
+
+
 def test_dust_does_not_contradict_the_stage(slide: Slide) -> None:
     """Two areas of a slide, far apart, with dark specks that match each other from any tile to any: certain matches at
     one shift, whatever the stage says.  The areas stay where it puts them."""
