@@ -28,8 +28,19 @@ cache."""
 OPENVINO_TILE_PX = 704
 """OpenVINO takes 5.5 to 5.6 µs of CPU time per pixel at 282, 410 and 709 px alike, so the halo decides: 2048 px are
 three tiles, which compute 5 % of halo (with 384 px 13 %), in 1 GB."""
-GPU_TILE_PX = 1024
-"""Not measured: a workspace of half a gigabyte, and 5 % of halo at 2048 px."""
+TORCH_GPU_TILE_PX = 1024
+"""Not measured.  By arithmetic a tile of 384 px gives a GPU some 0.1 ms of work for thirteen launches; this one seven
+times as much, in about a gigabyte."""
+NATIVE_GPU_TILE_PX = 2048
+"""Not measured.  The paper's 2048² frame is one tile, without halo and without putting tiles together: 1.01 GB of
+workspace.  Where that is not to be had the runner halves it."""
+
+
+def tile_px_for(engine: EngineName, device: torch.device) -> int:
+    """The side of a tile's core that suits an engine, not "auto", on a device."""
+    if device.type == "cuda":
+        return NATIVE_GPU_TILE_PX if engine == "native" else TORCH_GPU_TILE_PX
+    return OPENVINO_TILE_PX if engine == "openvino" else TORCH_TILE_PX
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,7 +57,7 @@ class Arrangement:
     dtype: torch.dtype
     arithmetic: str
     why: str
-    tile_px: int = TORCH_TILE_PX
+    tile_px: int
     reads_as_stored: bool = False
 
 
@@ -70,6 +81,7 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
         spec = model.native(network)
     chosen, why = (engine, "asked for") if engine != "auto" else \
         choose(None if spec is None else spec.architecture, device, precision)
+    tile_px = tile_px_for(chosen, device)
     if chosen == "native":
         if precision == "fast":
             raise EngineError("engine 'native' has no precision 'fast'",
@@ -78,7 +90,7 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
         if device.type == "cuda":
             require_float16_suffices(compiled, network, torch.zeros((), device=device))
         return Arrangement(chosen, compiled, torch.float32, compiled.model.describe()["arithmetic"], why,
-                           GPU_TILE_PX if device.type == "cuda" else TORCH_TILE_PX, reads_as_stored=True)
+                           tile_px, reads_as_stored=True)
     dtype, arithmetic = arithmetic_of(device, precision)
     if chosen == "openvino":
         if device.type != "cpu":
@@ -86,12 +98,12 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
                               hint="use device = \"cpu\", or engine = \"auto\"")
         inside: Precision = "fast" if dtype == torch.bfloat16 else "exact"
         return Arrangement(chosen, openvino_network(spec, inside, torch.get_num_threads()), torch.float32, arithmetic,
-                           why, OPENVINO_TILE_PX)
+                           why, tile_px)
     if device.type == "cpu" and spec is not None and spec.architecture == ARCHITECTURE and is_worth_folding(spec):
         # 8 % less time than the module as it is built (benchmarks/bench_inference.py), the same within rounding.
         network = FoldedNetwork(spec).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = network.to(device=device, dtype=dtype)
-    return Arrangement(chosen, network, dtype, arithmetic, why)
+    return Arrangement(chosen, network, dtype, arithmetic, why, tile_px)
 
 
 @torch.no_grad()

@@ -16,6 +16,7 @@ from superres.catalog import Catalog
 from superres.engine import Engine
 from superres.errors import EngineError, WeightsError
 from superres.inference import engines
+from superres.inference.tiles import core_ranges
 
 from ..models import twin
 from .specimens import SMALL, make_weights, stained
@@ -233,3 +234,11 @@ except KeyboardInterrupt:
     done = subprocess.run([sys.executable, "-c", listen + code], cwd=Path(__file__).resolve().parents[2],
                           capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout) == (0, "interrupted\n"), done.stderr
+
+
+@pytest.mark.parametrize(("engine", "device", "tiles"), [
+    ("native", "cuda:1", 1), ("torch", "cuda:0", 2), ("openvino", "cpu", 3), ("torch", "cpu", 6), ("native", "cpu", 6)])
+def test_the_papers_frame_is_cut_into_as_many_columns_as_suit_the_engine(engine, device, tiles):
+    """On a GPU the compiled kernels take it whole: no halo is computed, and nothing is put together."""
+    cores = core_ranges(2048, engines.tile_px_for(engine, torch.device(device)), Rivenson2017Model().geometry)
+    assert len(cores) == tiles
