@@ -84,7 +84,7 @@ template <class Value>
 void forward_band(const Call<Value> &call, std::int64_t n, std::int64_t w, const sr_band *band) {
   require(call.model != nullptr && band != nullptr, "a pointer is NULL");
   require(band->read_rows >= 1 && band->skip_rows >= 0 && band->out_rows >= 1 && band->read_rows <= kLongestSide &&
-              band->skip_rows + band->out_rows <= scaled(band->read_rows, call.model->geometry.numbers),
+              band->out_rows <= scaled(band->read_rows, call.model->geometry.numbers) - band->skip_rows,
           "the band is not one of sr_band_of's");
   checked(call, n, band->read_rows, w, Rows{band->skip_rows, band->skip_rows + band->out_rows}).run(call.stream);
 }

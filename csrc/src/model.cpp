@@ -122,7 +122,7 @@ sr_status sr_band_of(const sr_model *model, int64_t h, int64_t first, int64_t ro
 
 int64_t sr_band_rows(const sr_model *model, int64_t n, int64_t h, int64_t w, size_t workspace_bytes) {
   // The most rows that a forward of that width can read: the workspace grows with them.
-  int64_t fits = 0, too_many = h + 1;
+  int64_t fits = 0, too_many = std::min(h, kLongestSide) + 1;
   while (fits + 1 < too_many) {
     const auto rows = fits + (too_many - fits) / 2;
     const auto needed = sr_workspace_size(model, n, rows, w);
