@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import math
 import re
 from abc import abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Literal
 
 from superres.api.plugin import Kind, Plugin
 from superres.errors import SourceError
@@ -17,6 +18,8 @@ from superres.transform import Transform
 _NOT_IN_FILE_NAMES = "/\\\0"
 _PASS = re.compile(r"_pass\d+\Z")
 """How the outputs of self-feeding are called: NAME_pass2.tif."""
+_PITCH_TOLERANCE = 1e-3
+"""Relative.  Files round their pixel size; 1 px in a field of 1,000 is the most that is taken for that."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,9 +98,11 @@ class Acquisition:
 
     scale: nominal L = coarse pixel size / fine pixel size.  simulated: a sentence for the report that says what was
     simulated, or "" for camera images.  provenance: name → value, shown in the report (files, licences, seeds).
+    coarse_pixel_size_um, fine_pixel_size_um: of all images; weights, outputs and reports are made with these.
     Names of tiles, fields, pairs, slides and specimens become file names: no "/", "\\" or NUL in them, no "." in front.
-    Raises SourceError if there is nothing in it, for a name that is no file name, or if a name stands twice (fields and
-    pairs share theirs, since both become outputs; so do `a_pass2` and the second pass of `a`).
+    Raises SourceError if there is nothing in it, for a name that is no file name, if a name stands twice (fields and
+    pairs share theirs, since both become outputs; so do `a_pass2` and the second pass of `a`), for a pixel size that is
+    no positive number, and for an image in memory that has another one.
     """
 
     scans: tuple[Scan, ...] = ()
@@ -133,6 +138,30 @@ class Acquisition:
         _forbid_duplicates("fine fields or pairs", fields + pairs)
         _forbid_duplicates("slides", slides)
         _forbid_names_of_passes(fields + pairs)
+        for kind in ("coarse", "fine"):
+            name = f"{kind}_pixel_size_um"
+            object.__setattr__(self, name, _pixel_size(name, getattr(self, name)))
+        for scan in self.scans:
+            for tile in scan.tiles:
+                self.require_pixel_size("coarse", tile.image)
+            for each in scan.fields:
+                self.require_pixel_size("fine", each.image)
+        for pair in self.pairs:
+            self.require_pixel_size("coarse", pair.coarse)
+            self.require_pixel_size("fine", pair.fine)
+
+    def require_pixel_size(self, kind: Literal["coarse", "fine"], image: Readable) -> None:
+        """Raises SourceError for an image in memory whose pixel size is another than that of all images of its kind.
+
+        One that is read later is asked again when it has been.
+        """
+        stated = self.coarse_pixel_size_um if kind == "coarse" else self.fine_pixel_size_um
+        if isinstance(image, Image) and not math.isclose(image.pixel_size_um, stated, rel_tol=_PITCH_TOLERANCE):
+            raise SourceError(
+                f"{kind} image '{image.name}' has pixels of {image.pixel_size_um:g} µm; the acquisition states "
+                f"{stated:g} µm",
+                hint=f"correct {kind}_pixel_size_um of the acquisition, or of the image",
+            )
 
     @property
     def scale(self) -> float:
@@ -175,6 +204,17 @@ class Source(Plugin):
         Sources without files keep the default.  Used for resume: a changed fingerprint means a new acquisition.
         """
         return ""
+
+
+def _pixel_size(name: str, value: object) -> float:
+    """Numbers of numpy become Python's, which JSON takes."""
+    try:
+        number = float(value)  # type: ignore[arg-type]
+    except (TypeError, ValueError):
+        number = math.nan
+    if not (math.isfinite(number) and number > 0):
+        raise SourceError(f"{name} of the acquisition is {value!r}; expected a positive number", hint="give it in µm")
+    return number
 
 
 def _require_file_names(what: str, names: Iterable[str]) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Callable
+from contextlib import suppress
+from typing import Literal
 
 from superres.api.source import Acquisition, Source
+from superres.errors import ImageError
 from superres.events import Events, Progress
-from superres.image import Image, require_white
+from superres.image import Image, Readable, require_white
+from superres.io.images import ImageFile
 from superres.scan_folder import read_scan_folder, write_scan_folder
 from superres.stages.blame import blamed
 from superres.stages.store import StageFolder
@@ -40,9 +44,10 @@ def acquire(source: Source, folder: StageFolder, events: Events) -> Acquisition:
 def acquired(source: Source, events: Events) -> Acquisition:
     """What a source gives, kept nowhere.  events: for those whose `acquire` takes them; the others cannot be stopped.
 
-    Raises PluginError where it fails or gives something else, Cancelled where a source that hears of it stops, and
-    ImageError for ready pairs with a white level that is far too small: nothing after this would doubt it, while
-    pairs of a scan are doubted where they are cut.
+    Raises PluginError where it fails or gives something else, Cancelled where a source that hears of it stops,
+    SourceError where frames of a plug-in's own kind have another pixel size than the acquisition, and ImageError for
+    ready pairs with a white level that is far too small: nothing after this would doubt it, while pairs of a scan are
+    doubted where they are cut.
     """
     with blamed(source, "while it acquired"):
         gather: Callable[..., object] = source.acquire
@@ -53,6 +58,7 @@ def acquired(source: Source, events: Events) -> Acquisition:
     for pair in acquisition.pairs:
         require_white(pair.coarse)
         require_white(pair.fine)
+    _ask_first_frames(acquisition)
     return acquisition
 
 
@@ -67,6 +73,22 @@ def counted(acquisition: Acquisition) -> str:
     tiles = sum(len(scan.tiles) for scan in acquisition.scans)
     fields = sum(len(scan.fields) for scan in acquisition.scans)
     return f"{tiles} coarse tiles, {fields} fine fields"
+
+
+def _ask_first_frames(acquisition: Acquisition) -> None:
+    """Raises SourceError where the first frame of a kind that is only read when asked for has another pixel size.
+
+    Frames in memory were asked when the acquisition was made, and an ImageFile takes the size that it is given.
+    """
+    scans = acquisition.scans
+    frames: dict[Literal["coarse", "fine"], list[Readable]] = {
+        "coarse": [tile.image for scan in scans for tile in scan.tiles],
+        "fine": [each.image for scan in scans for each in scan.fields]}
+    for kind, readables in frames.items():
+        first = next((each for each in readables if not isinstance(each, Image | ImageFile)), None)
+        if first is not None:
+            with suppress(ImageError):  # a damaged frame is told where it costs its place
+                acquisition.require_pixel_size(kind, first.read())
 
 
 def _in_memory(acquisition: Acquisition) -> bool:

@@ -1,24 +1,26 @@
-"""What plug-ins hand over is checked where it enters: names that become files, geometries that cannot be tiled."""
+"""What plug-ins hand over is checked where it enters: names that become files, pixel sizes, geometries that cannot be
+tiled."""
 
 import numpy as np
 import pytest
 
-from superres.api import Acquisition, FineField, Pair, Scan, Tile
+from superres.api import Acquisition, Events, FineField, Pair, Scan, Source, Tile
 from superres.api.model import Geometry
 from superres.errors import SourceError
 from superres.image import Image
+from superres.stages.acquire import acquired
 
 
-def image(name="image"):
-    return Image(np.zeros((4, 4, 3), np.uint8), 0.2, name=name)
+def image(name="image", pixel_size_um=0.185):
+    return Image(np.zeros((4, 4, 3), np.uint8), pixel_size_um, name=name)
 
 
 def pair(name, specimen="mouse"):
-    return Pair(name, specimen, image(), image())
+    return Pair(name, specimen, image(), image(pixel_size_um=0.074))
 
 
 def scan(tile="tile", field="field", slide="slide", specimen="mouse"):
-    return Scan(slide, (Tile(image(tile)),), (FineField(image(field), specimen),))
+    return Scan(slide, (Tile(image(tile)),), (FineField(image(field, 0.074), specimen),))
 
 
 @pytest.mark.parametrize("name", ["", ".", "..", "../../away", "a/b", "a\\b", "a\0b", ".hidden", "/etc/passwd"])
@@ -58,6 +60,54 @@ def test_a_name_that_is_another_ones_second_pass_is_refused():
     with pytest.raises(SourceError, match="'field_pass3'"):
         Acquisition((scan(),), (pair("field_pass3"),))
     assert Acquisition(pairs=(pair("b"), pair("a_pass2"))).pairs
+
+
+@pytest.mark.parametrize("value", [0, -1, float("nan"), float("inf"), "a", None])
+@pytest.mark.parametrize("name", ["coarse_pixel_size_um", "fine_pixel_size_um"])
+def test_a_pixel_size_is_a_positive_number(name, value):
+    with pytest.raises(SourceError, match=f"{name} of the acquisition is {value!r}; expected a positive number"):
+        Acquisition((scan(),), **{name: value})
+
+
+def test_pixel_sizes_of_numpy_become_numbers_that_json_takes():
+    made = Acquisition((scan(),), coarse_pixel_size_um=np.float32(0.185), fine_pixel_size_um=np.float64(0.074))
+    assert type(made.coarse_pixel_size_um) is type(made.fine_pixel_size_um) is float
+
+
+@pytest.mark.parametrize(("stated", "words"), [
+    ({"coarse_pixel_size_um": 0.37, "fine_pixel_size_um": 0.148}, "coarse image 't' has pixels of 0.185 µm; .* 0.37"),
+    ({"fine_pixel_size_um": 0.148}, "fine image 'f' has pixels of 0.074 µm; the acquisition states 0.148 µm"),
+])
+@pytest.mark.parametrize("made", [
+    lambda **stated: Acquisition((scan("t", "f"),), **stated),
+    lambda **stated: Acquisition(pairs=(Pair("p", "s", image("t"), image("f", 0.074)),), **stated),
+])
+def test_images_of_another_pixel_size_than_the_stated_one_are_refused(made, stated, words):
+    """L is the same, and nothing else would tell: every length in the run would be wrong."""
+    with pytest.raises(SourceError, match=words):
+        made(**stated)
+
+
+class Stack:
+    """A frame of a plug-in's own kind, such as a plane of one large file, which is read when asked for."""
+
+    def __init__(self, name, pixel_size_um):
+        self.name, self.pixel_size_um = name, pixel_size_um
+
+    def read(self):
+        return image(self.name, self.pixel_size_um)
+
+
+@pytest.mark.parametrize(("coarse_um", "fine_um", "kind"), [(0.2, 0.074, "coarse"), (0.185, 0.1, "fine")])
+def test_frames_that_are_read_later_are_asked_when_they_are(coarse_um, fine_um, kind):
+    class Lazy(Source):
+        name = "lazy"
+
+        def acquire(self):
+            return Acquisition((Scan("s", (Tile(Stack("t", coarse_um)),), (FineField(Stack("f", fine_um), "s"),)),))
+
+    with pytest.raises(SourceError, match=f"^{kind} image "):
+        acquired(Lazy(), Events())
 
 
 @pytest.mark.parametrize(("numbers", "words"), [
