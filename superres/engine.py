@@ -104,7 +104,8 @@ class Engine:
             engine=arranged.engine, device=str(place), precision=precision, arithmetic=arranged.arithmetic,
             threads=torch.get_num_threads() if place.type == "cpu" else 0, tile_px=tile_px if tiled else 0,
             why=f"device {place}: {chosen}; engine: {arranged.why}")
-        runner = Runner(arranged.network, model.geometry, place, arranged.dtype, tile_px, arranged.reads_as_stored)
+        runner = Runner(arranged.network, model.geometry, place, arranged.dtype, tile_px, arranged.reads_as_stored,
+                        f"model '{weights.plugin}'")
         return cls(weights, runner, description, arranged.reads_as_stored)
 
     @property
@@ -156,7 +157,8 @@ class Engine:
         size and keeps its profile.
         Everything is read where it lies.  With the native engine uint8 and float32 frames of three channels that fit
         one tile are not copied on their way in or out; otherwise tiles are.
-        Raises ImageError for another shape or dtype, NaN or infinity; Cancelled; EngineError when memory runs out.
+        Raises ImageError for another shape or dtype, NaN or infinity; Cancelled; EngineError when memory runs out, or
+        where the network gives NaN or infinity for an array or an Image; PluginError when the network fails.
         """
         events = events if events is not None else Events()
         if isinstance(image, Tensor):
@@ -238,9 +240,18 @@ class Engine:
             for band in self._runner.bands(StoredPixels(array), events):
                 yield band.pixels[0].permute(1, 2, 0).cpu().numpy()
             return
-        bands = self._runner.bands(source, events, passes=passes)
+        bands = map(self._finite, self._runner.bands(source, events, passes=passes))
         # map, because a loop's variable would keep a band of floats until the next one is ready.
         yield from map(partial(_stored, like=array, white=source.white), bands)
+
+    def _finite(self, band: Band) -> Band:
+        """The band itself, which is about to become stored values: NaN would become black without a word."""
+        if not bool(torch.isfinite(torch.stack(torch.aminmax(band.pixels))).all()):    # nothing as large as the band
+            rows = f"{band.top} to {band.top + band.pixels.shape[2] - 1}"
+            raise EngineError(f"{self._runner.who} gave NaN or infinite values in rows {rows} of the output",
+                              hint="where device = \"cpu\" gives numbers, float16 is too narrow for these weights; "
+                                   "else train it again with a lower learning_rate")
+        return band
 
     def _foreign(self, image: Array | Tensor, white_level: float | None, passes: int, events: Events) -> Array | Tensor:
         """An image (H, W, 3) or (H, W) like an array; a batch like a tensor."""
@@ -274,7 +285,9 @@ class Engine:
         for first in range(0, count, together):
             batch = TensorPixels(image.detach()[first:first + together].expand(-1, 3, -1, -1), as_stored)
             for band in self._runner.bands(batch, events, passes=passes):
-                pixels = _like(band, image.dtype, channels)
+                # A card is not asked: that would wait for it, and hold up a stream of frames.
+                stored = image.dtype == torch.uint8 and band.pixels.dtype != torch.uint8 and image.device.type == "cpu"
+                pixels = _like(self._finite(band) if stored else band, image.dtype, channels)
                 if pixels.shape == shape and pixels.device == image.device and pixels.is_contiguous(
                         memory_format=layout):
                     return pixels

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from superres.api.model import Geometry
-from superres.errors import EngineError
+from superres.errors import EngineError, PluginError, SuperresError
 from superres.events import Events
 from superres.inference.tiles import core_ranges, plan_axis, plan_span
 
@@ -19,6 +19,7 @@ MIN_TILE_PX = 32
 """Halving the tile stops here: with the paper's halo of 13 a smaller tile computes mostly halo."""
 
 STAGE = "infer"
+BLAME = "mend the plug-in's forward; SUPERRES_TRACEBACK=1 shows where it failed"
 _log = logging.getLogger(__name__)
 
 
@@ -53,7 +54,7 @@ class Runner:
 
     network: in evaluation mode, on `device`, of `dtype`.  tile_px: side of a tile's core in input pixels.
     any_layout: whether the network reads its input where it lies, whatever the strides, and gives an output of its own;
-    others are given tiles that are channels last.
+    others are given tiles that are channels last.  who: what it is called in errors.
     """
 
     network: nn.Module
@@ -62,13 +63,15 @@ class Runner:
     dtype: torch.dtype = torch.float32
     tile_px: int = 512
     any_layout: bool = False
+    who: str = "the network"
 
     def bands(self, image: Pixels, events: Events, *, passes: int = 1) -> Iterator[Band]:
         """The output of `passes` applications, as bands of rows from top to bottom without gap or overlap.
 
         Between passes values are not clamped and not rounded.  Memory: one band and one tile for each pass.
         When memory runs out the tile is halved, and a note says so.
-        Raises EngineError if the smallest tile (or a network with global context) does not fit; Cancelled.
+        Raises EngineError if the smallest tile (or a network with global context) does not fit; PluginError, which
+        names the network, if it raises or gives another size than its geometry promises; Cancelled.
         """
         for _ in range(passes - 1):
             image = _BandedPixels(self, image, events)
@@ -123,7 +126,21 @@ class Runner:
         dtype = torch.uint8 if pixels.dtype == torch.uint8 else self.dtype
         layout = torch.preserve_format if self.any_layout else torch.channels_last
         tile = pixels.to(device=self.device, dtype=dtype, memory_format=layout)
-        output: Tensor = self.network(tile)
+        try:
+            output: Tensor = self.network(tile)
+        except SuperresError:
+            raise
+        except Exception as error:  # the network is a plug-in's
+            if is_out_of_memory(error):
+                raise
+            raise PluginError(f"{self.who} failed on a tile of {tile.shape[2]} × {tile.shape[3]} px: "
+                              f"{type(error).__name__}: {error}", hint=BLAME) from error
+        height, width = self.geometry.output_shape(tile.shape[2], tile.shape[3])
+        promised = (*tile.shape[:2], height, width)
+        if not isinstance(output, Tensor) or tuple(output.shape) != promised:
+            gave = tuple(output.shape) if isinstance(output, Tensor) else f"a {type(output).__name__}"
+            raise PluginError(f"{self.who} gave {gave} for a tile of {tile.shape[2]} × {tile.shape[3]} px; its "
+                              f"geometry promises {promised}", hint="mend the model's geometry or its forward")
         return output
 
     def _with_smaller_tile(self, shape_px: tuple[int, int], events: Events) -> Runner:

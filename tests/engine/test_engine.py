@@ -158,6 +158,19 @@ def test_many_threads_share_one_engine(small):
     assert wrong == []
 
 
+@pytest.mark.parametrize("dtype", [np.uint8, np.uint16, np.float32])
+def test_numbers_that_outgrow_the_arithmetic_are_no_black_pixels(dtype):
+    """Finite weights whose products are not: NaN and infinity would be stored as 0 and as white."""
+    weights = make_weights(**SMALL)
+    huge = {name: tensor * np.float32(1e20) for name, tensor in weights.tensors.items() if name.endswith("weight")}
+    engine = Engine.from_weights(replace(weights, tensors={**weights.tensors, **huge}), "cpu", "torch")
+    with pytest.raises(EngineError, match="model 'rivenson2017' gave NaN or infinite values in rows 0 to 49 "):
+        engine(stained(20, 20, dtype, 1.0 if dtype == np.float32 else 255.0))
+    if dtype == np.uint8:
+        with pytest.raises(EngineError, match="gave NaN or infinite"):
+            engine(torch.full((1, 3, 20, 20), 200, dtype=torch.uint8))
+
+
 def test_describe_names_the_path_and_why(small):
     text = str(small.describe())
     for words in ("rivenson2017", "L = 5/2", "torch on cpu", "exact: float32", "tiles of 32 px", "asked for"):

@@ -9,7 +9,7 @@ import torch
 from superres.api.model import Geometry
 from superres.builtin.models.bicubic import BicubicModel
 from superres.builtin.models.rivenson2017 import Rivenson2017Model
-from superres.errors import Cancelled, EngineError
+from superres.errors import Cancelled, EngineError, PluginError
 from superres.events import Events
 from superres.inference.forward import Runner
 from superres.inference.pixels import ArrayPixels, TensorPixels
@@ -178,13 +178,38 @@ def test_global_context_that_does_not_fit_is_an_error():
         runner.whole(TensorPixels(noise(30, 40)), Events())
 
 
-def test_other_errors_of_a_network_are_not_taken_for_memory():
-    class Broken(torch.nn.Module):
-        def forward(self, x):
-            raise RuntimeError("sizes do not match")
+class Answering(torch.nn.Module):
+    """Gives what a function makes of its input."""
 
-    with pytest.raises(RuntimeError, match="sizes do not match"):
-        Runner(Broken(), Geometry(1, 1), CPU).whole(TensorPixels(noise(4, 4)), Events())
+    def __init__(self, answer):
+        super().__init__()
+        self.answer = answer
+
+    def forward(self, x):
+        return self.answer(x)
+
+
+def test_other_errors_of_a_network_are_not_taken_for_memory_and_name_it():
+    def refuse(x):
+        raise RuntimeError("sizes do not match")
+
+    runner = Runner(Answering(refuse), Geometry(1, 1), CPU, who="model 'broken'")
+    with pytest.raises(PluginError, match="model 'broken' failed on a tile of 4 × 5 px: RuntimeError: sizes") as caught:
+        runner.whole(TensorPixels(noise(4, 5)), Events())
+    assert isinstance(caught.value.__cause__, RuntimeError)
+
+
+@pytest.mark.parametrize(("answer", "gave"), [
+    (lambda x: x[:, :, :-1], r"\(1, 3, 3, 5\)"),
+    (lambda x: x[:, :1], r"\(1, 1, 4, 5\)"),
+    (lambda x: x.repeat(2, 1, 1, 1), r"\(2, 3, 4, 5\)"),
+    (lambda x: (x, x), "a tuple"),
+])
+def test_an_output_of_another_size_than_promised_is_refused(answer, gave):
+    """Put together with other tiles it would be cut, spread, or lie in the wrong place."""
+    runner = Runner(Answering(answer), Geometry(1, 1), CPU, who="model 'broken'")
+    with pytest.raises(PluginError, match=rf"model 'broken' gave {gave} for a tile of 4 × 5 px; its .* \(1, 3, 4, 5\)"):
+        runner.whole(TensorPixels(noise(4, 5)), Events())
 
 
 def test_cancelling_stops_between_tiles():
