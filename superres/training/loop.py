@@ -4,60 +4,36 @@ from __future__ import annotations
 
 import math
 import time
-from contextlib import AbstractContextManager, ExitStack
-from dataclasses import dataclass, field
-from typing import Any
+from contextlib import ExitStack
 
-import numpy as np
-import numpy.typing as npt
 import torch
 
 from superres.errors import Cancelled, SuperresError, TrainingError
 from superres.events import Events, Progress
 from superres.inference.device import resolve_device
 from superres.inference.forward import is_out_of_memory
-from superres.inference.generator import borrowed_generator
 from superres.training.batches import Batches
-from superres.training.checkpoint import Checkpoint, read_checkpoint, restore, state_of, tensors_of, write_checkpoint
+from superres.training.checkpoint import read_checkpoint
 from superres.training.curves import Curves, Pictures
 from superres.training.history import HistoryRow, append_history, write_history
 from superres.training.job import TrainingJob, TrainingResult
 from superres.training.learner import Learner
 from superres.training.meter import LossMeter
-from superres.training.patches import PatchSet, cut_patches, default_stride_px, some_patches
+from superres.training.patches import PatchSet, cut_patches, default_stride_px
 from superres.training.ranks import ALONE, Ranks, is_lost_process
 from superres.training.schedule import rate_of, step_count, validation_interval
+from superres.training.state import TrainingState
+from superres.training.streams import LOSSES, STEP, VALIDATION, WEIGHTS, Streams
+from superres.training.validation import validation_loss, validation_patches
 
 STAGE = "train"
 HISTORY_FILE, CHECKPOINT_FILE = "history.csv", "checkpoint.safetensors"
-
-VALIDATION_PX = 2 ** 17
-"""Coarse pixels that a validation looks at, at most; the paper's were ten images of 224², four times as many.  Twenty
-validations then cost 4 % of a training of 800 steps of 16 patches of 40²."""
 
 CHECKPOINT_SECONDS = 120.0
 """Where no checkpoint_every is given: work that a kill may cost at most, beside the checkpoints at validations."""
 
 GPU_STEPS_UNWATCHED = 20
 """On a GPU the loss is looked at this often: each look waits until the GPU has done everything that it was given."""
-
-# Second words of the seeds, so that the streams are independent; the patches have more.
-_WEIGHTS, _STEP, _VALIDATION, _LOSSES = 3, 4, 6, 7
-
-
-@dataclass
-class _State:
-    step: int = 0
-    seconds: float = 0.0
-    loss_sum: float = 0.0
-    loss_count: int = 0
-    best_step: int = 0
-    best_loss: float = math.inf
-    best: dict[str, npt.NDArray[Any]] = field(default_factory=dict)
-    history: list[HistoryRow] = field(default_factory=list)
-    convolutions: tuple[str, ...] = ()
-    changing: bool = False
-    """Between two steps' states: not fit for a checkpoint."""
 
 
 def train(job: TrainingJob, events: Events, ranks: Ranks = ALONE) -> TrainingResult:
@@ -97,17 +73,17 @@ class _Training:
         self.job, self.device, self.events, self.ranks = job, device, events, ranks
         patches = cut_patches(job.training, geometry, settings.patch_px, stride_px)
         self.batches = Batches(patches, settings, job.seed, device, ranks)
-        self.validation = None if not job.validation else some_patches(
-            cut_patches(job.validation, geometry, settings.patch_px, settings.patch_px), VALIDATION_PX, job.seed)
+        self.validation = validation_patches(job)
         self.steps = step_count(settings, len(patches))
         self.interval = validation_interval(settings, self.steps)
         self.checkpoint_path = job.folder / CHECKPOINT_FILE
         self.history_path = job.folder / HISTORY_FILE
-        with self._random(_WEIGHTS):
+        self.streams = Streams(job.seed, device, ranks.rank)
+        with self.streams.of(WEIGHTS):
             self.learner = Learner(job, device, ranks)
-        with self._random(_LOSSES):
+        with self.streams.of(LOSSES):
             self.learner.set_losses(job.losses)
-        self.state = _State()
+        self.state = TrainingState()
         self.meter = LossMeter(device, ranks)
         self.stop = False
         if self.checkpoint_path.exists():
@@ -126,17 +102,12 @@ class _Training:
             closing.callback(self.curves.close)
 
     def _resume(self) -> None:
-        state, path = self.state, self.checkpoint_path
-        checkpoint = read_checkpoint(path)
+        checkpoint = read_checkpoint(self.checkpoint_path)
         if checkpoint.fingerprint != self.job.fingerprint:
             self.events.note(STAGE, "the checkpoint is of other settings or data; training starts anew")
             return
-        restore(checkpoint, self.learner, path)
-        state.step, state.seconds = checkpoint.step, checkpoint.seconds
-        state.loss_sum, state.loss_count = checkpoint.loss_sum, checkpoint.loss_count
-        state.best_step, state.best_loss, state.best = checkpoint.best_step, checkpoint.best_loss, dict(checkpoint.best)
-        state.history, state.convolutions = list(checkpoint.history), checkpoint.convolutions
-        self.events.note(STAGE, f"going on from the checkpoint at step {state.step} of {self.steps}")
+        self.state = TrainingState.resumed(checkpoint, self.learner, self.checkpoint_path)
+        self.events.note(STAGE, f"going on from the checkpoint at step {self.state.step} of {self.steps}")
 
     def _own_up_to_convolutions(self) -> None:
         """Which ones run depends on the build and the processor, and the bits depend on them."""
@@ -198,7 +169,7 @@ class _Training:
         coarse, fine = self.batches.at(state.step)
         # Buffers (statistics of batches) change in the forward pass, before the weights do.
         state.changing = next(self.learner.network.buffers(), None) is not None
-        with self._random(_STEP, state.step):
+        with self.streams.of(STEP, state.step):
             loss = self.learner.gradient(coarse, fine)
         state.changing = True
         self.learner.update(rate_of(self.job.settings, state.step, self.steps), state.step + 1)
@@ -233,45 +204,34 @@ class _Training:
     def _tell(self, steps_per_s: float) -> None:
         state = self.state
         validated = state.history[-1].validation_loss if state.history else math.nan
-        loss = state.loss_sum / state.loss_count if state.loss_count else state.history[-1].training_loss
-        message = f"loss {loss:.5f}"
+        message = f"loss {state.mean_loss:.5f}"
         message += f", validation {validated:.5f}" if math.isfinite(validated) else ""
         message += f", {steps_per_s * self.job.settings.batch_size:.0f} patches/s"
         message += f", {_duration((self.steps - state.step) / steps_per_s)} left" if state.step < self.steps else ""
         self.events.progress(Progress(STAGE, state.step, self.steps, message))
 
-    def _random(self, stream: int, number: int = 0) -> AbstractContextManager[None]:
-        """Random numbers that a network draws are functions of seed and step, so a resumed run draws the same; of
-        several processes each draws its own in a step."""
-        words = [self.job.seed, stream, number, *([self.ranks.rank] if stream == _STEP and self.ranks.rank else [])]
-        state = np.random.SeedSequence(words).generate_state(1, np.uint64)
-        return borrowed_generator(self.device, int(state[0] >> np.uint64(1)))
-
     def _keep_start(self, validation: PatchSet) -> None:
         """The weights that training starts from are the best ones until others do better."""
-        state, loss = self.state, self._validate(validation)
+        loss = self._validate(validation)
         if math.isfinite(loss):
-            with self.learner.judged():
-                state.best, state.best_loss = tensors_of(self.learner.network), loss
+            self.state.keep(self.learner, 0, loss)
         self.events.note(STAGE, f"validation {loss:.5f} of the weights that training starts from")
 
     def _record(self, began: float) -> None:
         """Validate, keep the best weights, add a row to the history."""
         state, settings = self.state, self.job.settings
-        validation_loss = math.nan if self.validation is None else self._validate(self.validation)
-        if self.validation is not None and not math.isfinite(validation_loss):
-            raise TrainingError(f"the validation loss is {validation_loss} after step {state.step}",
+        loss = math.nan if self.validation is None else self._validate(self.validation)
+        if self.validation is not None and not math.isfinite(loss):
+            raise TrainingError(f"the validation loss is {loss} after step {state.step}",
                                 hint="lower train.learning_rate")
         state.seconds = time.perf_counter() - began
         row = HistoryRow(
             step=state.step, epoch=state.step * settings.batch_size / len(self.batches.patches),
             learning_rate=rate_of(settings, state.step - 1, self.steps),
-            training_loss=state.loss_sum / state.loss_count, validation_loss=validation_loss, seconds=state.seconds)
+            training_loss=state.mean_loss, validation_loss=loss, seconds=state.seconds)
         state.changing = True
-        if validation_loss < state.best_loss or self.validation is None:
-            with self.learner.judged():
-                state.best, state.best_step = tensors_of(self.learner.network), state.step
-            state.best_loss = validation_loss if self.validation is not None else math.inf
+        if loss < state.best_loss or self.validation is None:
+            state.keep(self.learner, state.step, loss if self.validation is not None else math.inf)
         state.loss_sum, state.loss_count = 0.0, 0
         state.history.append(row)
         state.changing = False
@@ -280,35 +240,17 @@ class _Training:
         append_history(self.history_path, row)
         self.curves.row(row)
         if self.pictures is not None:
-            with self._random(_VALIDATION):
+            with self.streams.of(VALIDATION):
                 picture = self.pictures.draw(self.learner, state.step)
             self.curves.picture(state.step, picture)
 
-    @torch.no_grad()
     def _validate(self, patches: PatchSet) -> float:
-        """The mean loss; several processes take the batches in turn."""
-        total = torch.zeros((), dtype=torch.float64, device=self.device)
-        starts = range(0, len(patches), self.job.settings.batch_size)
-        with self.learner.judged():
-            for start in starts[self.ranks.rank::self.ranks.count]:
-                indices = range(start, min(start + self.job.settings.batch_size, len(patches)))
-                with self._random(_VALIDATION, start):
-                    total += self.learner.loss(*self.batches.unchanged(patches, indices)) * len(indices)
-        return float(self.ranks.total(total)) / len(patches)
+        return validation_loss(self.learner, patches, self.batches, self.streams, self.ranks)
 
     def _save(self) -> None:
-        state = self.state
-        network = tensors_of(self.learner.network)
-        spoilt = [name for name, tensor in network.items() if not np.isfinite(tensor).all()]
-        if spoilt:
-            raise TrainingError(f"tensor '{spoilt[0]}' of the network is no longer finite after step {state.step}",
-                                hint="lower train.learning_rate")
+        self.state.require_finite(self.learner)
         if self.ranks.first:
-            write_checkpoint(self.checkpoint_path, Checkpoint(
-                fingerprint=self.job.fingerprint, step=state.step, seconds=state.seconds, loss_sum=state.loss_sum,
-                loss_count=state.loss_count, best_step=state.best_step, best_loss=state.best_loss,
-                best=state.best, history=tuple(state.history), convolutions=state.convolutions,
-                **state_of(self.learner)))
+            self.state.save(self.job.fingerprint, self.learner, self.checkpoint_path)
 
     def _result(self) -> TrainingResult:
         state = self.state
