@@ -83,7 +83,7 @@ def openvino_network(spec: NativeSpec | None, precision: Precision, threads: int
     """
     if not openvino_version():
         raise EngineError("engine 'openvino' cannot run here: OpenVINO is not installed",
-                          hint="pip install superres[openvino], or use engine = \"torch\"")
+                          hint="pip install 'superres[openvino]', or use engine = \"torch\"")
     if spec is None or spec.architecture != ARCHITECTURE:
         what = "it has no native form" if spec is None else f"it cannot be given the architecture '{spec.architecture}'"
         raise EngineError(f"engine 'openvino' cannot run this model: {what}",
