@@ -538,6 +538,22 @@ def test_the_default_subject_is_one_that_the_weights_were_trained_for(superres, 
     assert superres("reproduce", "--table", "S2").status == 0 and len(asked) == 1, "S2 is made of no images"
 
 
+def test_reproduce_alone_writes_its_page_unasked(superres, stained_file, network, tmp_path, monkeypatch, project_root):
+    """As the first paragraph of docs/measuring.md says."""
+    monkeypatch.chdir(tmp_path)
+    said = " ".join((project_root / "docs" / "measuring.md").read_text(encoding="utf-8").split("\n\n")[1].split())
+    assert "where `--page` names one; `superres reproduce` always writes one" in said
+    for words, pages in ((("evaluate", ".", "--weights", network, "--evaluator", "ssim"), []),
+                         (("cross-tissue", ".", "--weights", network), []),
+                         (("resolution", stained_file), []),
+                         (("reproduce", "--table", "S2", "--page", "other.html"), ["other.html"]),
+                         (("reproduce", "--table", "S2"), ["other.html", "reproduce-table-S2.html"])):
+        outcome = superres(*words)
+        assert outcome.status == 0, outcome.err
+        assert sorted(each.name for each in tmp_path.glob("**/*.html")) == pages, words
+    assert f"`{pages[-1].replace('S2', 'S1')}`" in said
+
+
 def test_table_s2_of_weights_without_their_run(superres, tmp_path):
     """Epochs follow from the steps: 4,000 steps of 16 patches out of 9,762 are 6.56."""
     outcome = superres("reproduce", "--table", "S2", "--page", tmp_path / "p.html")
