@@ -13,7 +13,7 @@ from superres.api.evaluator import Picture
 from superres.api.source import Acquisition, Pair
 from superres.builtin.evaluators.ssim import SsimEvaluator
 from superres.engine import Engine
-from superres.events import Events
+from superres.events import Events, Progress
 from superres.image import FloatArray
 from superres.measuring.drift import brought_back
 from superres.measuring.scoring import (
@@ -33,6 +33,9 @@ from superres.stages.seen import LEGEND, marked
 
 CHAIN_PX = 128
 """Side of the piece on which two networks are chained: its second output has (6.25 × 128)² pixels."""
+
+SCORES, CHAINS = "cross-tissue", "chains"
+"""What progress is told of."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -61,8 +64,9 @@ def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events
     output)."""
     ssim: dict[tuple[str, str], float] = {}
     beside: dict[str, float] = {}
-    for name, engine in engines.items():
-        evaluation = score_weights(engine, acquisition, [SsimEvaluator()], events)
+    for number, (name, engine) in enumerate(engines.items()):
+        told = _OfNetwork(events, name, number, len(engines))
+        evaluation = score_weights(engine, acquisition, [SsimEvaluator()], told)
         for specimen, scores in evaluation.by_specimen.items():
             score = next(score for score in scores if score.name == "ssim")
             ssim[name, specimen] = score.value
@@ -74,14 +78,16 @@ def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events
                for name, engine in engines.items()}
     chains: dict[tuple[str, str], float] = {}
     chained: list[Picture] = []
-    for first in engines:
-        for second, engine in engines.items():
+    for row, first in enumerate(engines):
+        for column, (second, engine) in enumerate(engines.items()):
             events.raise_if_cancelled()
+            events.progress(Progress(CHAINS, row * len(engines) + column, len(engines) ** 2, f"{first}, then {second}"))
             twice = [super_resolved(engine, output) for output in outputs[first]]
             chained.append(Picture(f"{first}, then {second}", "", to_uint8(twice[0])))
             chains[first, second] = _mean_ssim(
                 [brought_back(each, 1 / Fraction(engine.geometry.scale), output.shape)
                  for each, output in zip(twice, outputs[first], strict=True)], middles)
+    events.progress(Progress(CHAINS, 1, 1, "every two networks one after another"))
     pictures = {}
     for number, middle in enumerate(middles):
         shown = [(name, outputs[name][number]) for name in engines]
@@ -97,6 +103,25 @@ def cross_tissue(engines: Mapping[str, Engine], acquisition: Acquisition, events
     seen = {name: not_new(engine, acquisition) for name, engine in engines.items()}
     return CrossTissue(tuple(engines), specimens, ssim, beside, chains, alone, pictures, tuple(chained), tuple(doubted),
                        seen)
+
+
+class _OfNetwork(Events):
+    """Tells of the scoring of one of several networks, by its name and as its part of all."""
+
+    def __init__(self, events: Events, name: str, number: int, networks: int) -> None:
+        super().__init__()
+        self._events, self._name, self._number, self._networks = events, name, number, networks
+
+    @property
+    def cancelled(self) -> bool:
+        return self._events.cancelled
+
+    def progress(self, progress: Progress) -> None:
+        done, total = self._number * progress.total + progress.done, self._networks * progress.total
+        self._events.progress(Progress(SCORES, done, total, f"{self._name}: {progress.message}"))
+
+    def note(self, stage: str, text: str) -> None:
+        self._events.note(SCORES, f"{self._name}: {text}")
 
 
 def _mean_ssim(images: Sequence[FloatArray], truths: Sequence[Pair]) -> float:

@@ -85,7 +85,7 @@ def cases_of(engine: Engine, pairs: Sequence[Pair], coarse: Optics | None, event
     """
     scale = engine.geometry.scale
     for number, pair in enumerate(pairs):
-        events.progress(Progress("infer", number, len(pairs), pair.name))
+        events.progress(Progress("evaluate", number, len(pairs), pair.name))  # one stage with what scores it
         given, truth = pair.coarse.rgb(), np.clip(pair.fine.rgb(), 0.0, 1.0)
         prediction = as_stored(super_resolved(engine, given), pair.coarse)
         if prediction.shape != truth.shape:

@@ -8,7 +8,7 @@ import pytest
 from superres.builtin.evaluators.ssim import SsimEvaluator
 from superres.builtin.models.bicubic import BicubicModel
 from superres.engine import Engine
-from superres.errors import SourceError
+from superres.errors import Cancelled, SourceError
 from superres.events import Events
 from superres.image import Image
 from superres.io.images import write_image
@@ -65,6 +65,48 @@ def test_the_matrix_has_every_network_on_every_specimen(bicubic_engine, pairs):
         ("clean", ["bicubic", "a", "b", "truth"]), ("noisy", ["bicubic", "a", "b", "truth"]),
         ("clean, one network after another", [f"{one}, then {two}" for one in "ab" for two in "ab"])]
     assert not found.doubted
+
+
+class Told(Events):
+    def __init__(self):
+        super().__init__()
+        self.lines = []
+
+    def progress(self, progress):
+        self.lines.append((progress.stage, progress.done, progress.total, progress.message))
+
+
+def test_progress_names_the_network_and_runs_through_all_of_them(bicubic_engine, pairs):
+    told = Told()
+    cross_tissue({"a": bicubic_engine, "b": bicubic_engine}, pairs, told)
+    scored = [line[1:] for line in told.lines if line[0] == "cross-tissue"]
+    names = [pair.name for pair in pairs.pairs]
+    assert [done for done, _, _ in scored] == [0, 1, 1, 2, 2, 3, 3, 4] and {total for _, total, _ in scored} == {4}
+    assert [message.split(":")[0] for _, _, message in scored] == ["a"] * 4 + ["b"] * 4
+    assert [message for _, _, message in scored[::2]] == [f"{each}: {name}" for each in "ab" for name in names]
+    assert [line[1:] for line in told.lines if line[0] == "chains"][:4] == [
+        (0, 4, "a, then a"), (1, 4, "a, then b"), (2, 4, "b, then a"), (3, 4, "b, then b")]
+    assert {line[0] for line in told.lines} == {"cross-tissue", "chains"}
+
+
+def test_stopping_reaches_the_scoring_of_any_network(bicubic_engine, pairs):
+    class Impatient(Told):
+        def progress(self, progress):
+            super().progress(progress)
+            if progress.message.startswith("b:"):
+                self.cancel()
+
+    told = Impatient()
+    with pytest.raises(Cancelled):
+        cross_tissue({"a": bicubic_engine, "b": bicubic_engine}, pairs, told)
+    assert told.lines[-1][:3] == ("cross-tissue", 2, 4)
+
+
+def test_scoring_is_one_stage(bicubic_engine, pairs):
+    """Two that take turns would each begin anew at every image."""
+    told = Told()
+    score_weights(bicubic_engine, pairs, [SsimEvaluator()], told)
+    assert [line[:3] for line in told.lines] == [("evaluate", done, 2) for done in (0, 1, 1, 2)]
 
 
 def test_pairs_that_nobody_told_apart_are_no_matrix(bicubic_engine, pairs):
