@@ -11,6 +11,8 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy import sparse
+from scipy.sparse.csgraph import connected_components
 
 from superres.registration.blend import grey_frame
 from superres.registration.edges import BLANK_FRACTION, Edge, Structure, nominal_pairs
@@ -33,17 +35,24 @@ MAX_UNLIKE = 0.02
 glass but an exposure that failed."""
 ROUNDS = 20
 FAITH = 1e-3
-"""Weight of "gain 1, offset 0" against an overlap's evidence: for tiles that overlaps of one even grey cannot tell."""
+"""Weight of "gain 1, offset 0" against an overlap's evidence: for tiles that overlaps of one even grey cannot tell.
+Of a gain, for the brightest tile; evidence falls with the square of a tile's brightness, and faith with it: the full
+weight left a tile of a tenth of the exposure at half of its neighbours' brightness."""
+TYPICAL = 1.5
+"""Tiles whose gains lie within this factor of the middle one's decide how bright the whole is shown."""
 
 Values = npt.NDArray[np.float64]
+Group = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True)
 class Levels:
     """What makes tiles equally bright: gain · value + offset, of values in units of white.
 
-    gains: mean 1.  offsets: mean 0, all 0 where gains explain the steps.  before, after: RMS step between overlapping
-    tiles as a share of their brightness.
+    gains: mean 1 in each group of tiles that are compared, over those of TYPICAL brightness, so that one failed
+    exposure does not dim the others.  offsets: mean 0 over the same tiles, all 0 where gains explain the steps.
+    Tiles that nothing is compared with have gain 1 and offset 0.  before, after: RMS step between overlapping tiles as
+    a share of their brightness.
     """
 
     gains: tuple[float, ...]
@@ -71,7 +80,7 @@ class _Shared:
     def step(self, gains: Values, offsets: Values) -> float:
         """Median difference as a share of the brightness."""
         a, b = (gains[tile] * values + offsets[tile] for tile, values in ((self.first, self.a), (self.second, self.b)))
-        return float(np.median(a - b) / max(float(np.mean(self.a + self.b)) / 2, DARK))
+        return float(np.median(a - b) / max(float(np.mean(a + b)) / 2, DARK))
 
 
 def estimate_levels(frames: Frames, edges: Sequence[Edge], places_px: Values, structure: Structure) -> Levels | None:
@@ -86,10 +95,12 @@ def estimate_levels(frames: Frames, edges: Sequence[Edge], places_px: Values, st
     plain = np.ones(count), np.zeros(count)
     if not shared or max(abs(each.step(*plain)) for each in shared) <= MIN_STEP:
         return None
-    gains, offsets = _fitted(count, shared, with_offsets=False)
-    more = _fitted(count, shared, with_offsets=True)
+    groups = _groups(count, shared)
+    gains, offsets = _fitted(count, shared, groups, with_offsets=False)
+    more = _fitted(count, shared, groups, with_offsets=True)
     if _left(shared, *more) <= OFFSET_SHARE * _left(shared, gains, offsets):
         gains, offsets = more
+    gains, offsets = _scaled(gains, offsets, groups)
     before, after = (float(np.sqrt(np.mean([each.step(*levels) ** 2 for each in shared])))
                      for levels in (plain, (gains, offsets)))
     # Rounded far below a grey level, so that the order of the tiles does not show in the last bits of a mosaic.
@@ -157,21 +168,31 @@ def _block_means(plane: npt.NDArray[np.float32]) -> Values:
     return np.asarray(cut.mean(axis=(1, 3), dtype=np.float64)).ravel()
 
 
-def _fitted(count: int, shared: Sequence[_Shared], *, with_offsets: bool) -> tuple[Values, Values]:
-    """Gains of mean 1 and offsets of mean 0 that make the two sides of all overlaps alike.
+def _fitted(count: int, shared: Sequence[_Shared], groups: Sequence[Group], *, with_offsets: bool,
+            ) -> tuple[Values, Values]:
+    """Gains of mean 1 and offsets of mean 0, in each group, that make the two sides of all overlaps alike.
 
     Each block weighs as Huber's function says of its residual in the round before, all overlaps alike.  The
-    constraints keep out the solution "all black".
+    constraints keep out the solution "all black"; of all tiles together they would load the gains' surplus on those
+    that nothing is compared with.
     """
     size = 2 * count if with_offsets else count
+    faith = np.full(size, FAITH)
+    faith[:count] *= _light(count, shared)
+    hopes = np.concatenate([faith[:count], np.zeros(size - count)])
+    # Lagrange: in a group the sum of the gains is their number, that of the offsets nothing.
+    constraints = np.zeros((len(groups) * size // count, size))
+    for number, group in enumerate(groups):
+        constraints[number, group] = 1.0
+        if with_offsets:
+            constraints[len(groups) + number, count + group] = 1.0
+    sums = np.zeros(len(constraints))
+    sums[:len(groups)] = [len(group) for group in groups]
     gains: Values = np.ones(count)
     offsets: Values = np.zeros(count)
     for _ in range(ROUNDS):
         scale = max(_left(shared, gains, offsets), 1e-6)
-        normal = np.zeros((size + 2, size + 2))
-        normal[:size, :size] = FAITH * np.eye(size)
-        right = np.zeros(size + 2)
-        right[:count] = FAITH
+        normal = np.diag(faith)
         for each in shared:
             off = _residual(each, gains, offsets)
             weight = np.minimum(1.0, 1.5 * scale / np.maximum(np.abs(off), 1e-12)) / len(off)
@@ -181,19 +202,42 @@ def _fitted(count: int, shared: Sequence[_Shared], *, with_offsets: bool) -> tup
                 terms += [np.ones_like(each.a), -np.ones_like(each.a)]
             table = np.stack(terms)
             normal[np.ix_(columns, columns)] += (table * weight) @ table.T
-        # Lagrange: the sum of the gains is their number, that of the offsets nothing.
-        normal[size, :count] = normal[:count, size] = 1.0
-        right[size] = count
-        normal[size + 1, size + 1] = 1.0
-        if with_offsets:
-            normal[size + 1, size + 1] = 0.0
-            normal[size + 1, count:size] = normal[count:size, size + 1] = 1.0
-        solved: Values = np.asarray(np.linalg.solve(normal, right), dtype=np.float64)
+        whole = np.block([[normal, constraints.T], [constraints, np.zeros((len(constraints),) * 2)]])
+        solved: Values = np.asarray(np.linalg.solve(whole, np.concatenate([hopes, sums])), dtype=np.float64)
         change = float(np.abs(solved[:count] - gains).max())
         gains = solved[:count]
         offsets = solved[count:size] if with_offsets else offsets
         if change < 1e-9:
             break
+    return gains, offsets
+
+
+def _groups(count: int, shared: Sequence[_Shared]) -> list[Group]:
+    """Tiles that are compared with each other, directly or through others."""
+    ends = [each.first for each in shared], [each.second for each in shared]
+    number, label = connected_components(sparse.csr_array((np.ones(len(shared)), ends), (count, count)), directed=False)
+    groups = [np.flatnonzero(label == index) for index in range(number)]
+    return [group for group in groups if len(group) > 1]
+
+
+def _light(count: int, shared: Sequence[_Shared]) -> Values:
+    """Mean square of what each tile shows in common with others, as a share of the brightest one's."""
+    light = np.full(count, DARK ** 2)
+    for each in shared:
+        for tile, values in ((each.first, each.a), (each.second, each.b)):
+            light[tile] = max(light[tile], float(np.mean(values ** 2)))
+    return np.asarray(light / light.max())
+
+
+def _scaled(gains: Values, offsets: Values, groups: Sequence[Group]) -> tuple[Values, Values]:
+    """The same levels, each group as bright as its tiles of typical brightness are on the average."""
+    gains, offsets = gains.copy(), offsets.copy()
+    for group in groups:
+        middle = np.sort(gains[group])[(len(group) - 1) // 2]
+        typical = group[(gains[group] < TYPICAL * middle) & (gains[group] > middle / TYPICAL)]
+        scale = gains[typical].mean()
+        offsets[group] = (offsets[group] - offsets[typical].mean()) / scale
+        gains[group] /= scale
     return gains, offsets
 
 

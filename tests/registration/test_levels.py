@@ -88,6 +88,19 @@ def test_offsets_are_fitted_where_gains_leave_much(even: list[Tile]) -> None:
     assert np.std(slopes) / slopes.mean() < 0.03
 
 
+@pytest.mark.parametrize("exposed", [{4: 0.1}, {0: 0.2}, {2: 0.2, 3: 0.2}, {4: 0.1, 2: 0.0}])
+def test_dark_tiles_are_evened_out_and_do_not_dim_the_others(even: list[Tile], exposed: dict[int, float]) -> None:
+    """Exposed a tenth, a tile comes up to its neighbours within 2 %, and these keep their brightness, which a mean gain
+    of 1 over all tiles halved.  A black one, with which nothing is compared, keeps gain 1."""
+    light = [exposed.get(index, 1.0) for index in range(len(even))]
+    levels = lay([changed(tile, lambda grey, light=light: light * grey)
+                  for tile, light in zip(even, light, strict=True)]).levels
+    assert levels is not None and levels.after < 0.005
+    for gain, of_light in zip(levels.gains, light, strict=True):
+        assert gain * (of_light or 1.0) == pytest.approx(1, abs=0.02)
+    assert levels.gains[2] == 1 or exposed.get(2) != 0
+
+
 def test_the_flat_field_does_not_bend_with_the_gains(even: list[Tile]) -> None:
     """Within 0.5 % of the lens's fall-off, as without gains; steps taken for shading bend it by 2 %."""
     flat = lay(uneven(even)).flat_field
