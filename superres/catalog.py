@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import inspect
 import re
-from collections.abc import Iterable
+import traceback
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
 from typing import Any, Self
 
 import pluggy
+from pydantic import PydanticUserError
+from pydantic.json_schema import PydanticJsonSchemaWarning
 
 from superres import hookspecs
 from superres._version import __version__
@@ -61,15 +65,24 @@ class Entry:
     def label(self) -> str:
         return f"{self.distribution} {self.version}"
 
+    @property
+    def owner(self) -> str:
+        """Package and class."""
+        return f"{self.label} ({self.plugin.__module__}.{self.plugin.__qualname__})"
+
 
 @dataclass(frozen=True)
 class BrokenPackage:
-    """A package whose entry point could not be loaded, and why.  Everything else goes on without it."""
+    """A package whose entry point could not be loaded, and why.  Everything else goes on without it.
+
+    hint: what its author can do, or the line of the package that raised; "" where neither is known.
+    """
 
     distribution: str
     version: str
     entry_point: str
     reason: str
+    hint: str = ""
 
 
 class Catalog:
@@ -110,7 +123,8 @@ class Catalog:
             # A foreign import may raise anything, SystemExit included; the package is reported, the others go on.
             except (Exception, SystemExit) as error:
                 catalog._broken.append(
-                    BrokenPackage(distribution, version, f"{point.name} = {point.value}", _reason(error))
+                    BrokenPackage(distribution, version, f"{point.name} = {point.value}",
+                                  _reason(error).removeprefix(f"{distribution}: "), _hint(error))
                 )
         return catalog
 
@@ -118,7 +132,7 @@ class Catalog:
         """Add the classes that the hooks of a module or object return.
 
         Raises PluginError if the object implements no hook, misspells one, or returns something else than concrete
-        classes of the right kind with a name and Options; then nothing of it is added.
+        classes of the right kind with a name, and Options that JSON can describe; then nothing of it is added.
         """
         label = distribution or getattr(hooks, "__name__", type(hooks).__name__)
         # A manager of its own for each package: a hook that raises cannot take the others' results with it.
@@ -128,7 +142,7 @@ class Catalog:
             manager.register(hooks)
             manager.check_pending()
         except pluggy.PluginValidationError as error:
-            raise PluginError(f"{label}: {error}", hint="hook names are listed in superres/hookspecs.py") from error
+            raise PluginError(f"{label}: {error}", hint=f"the hooks are {', '.join(_HOOKS.values())}") from error
         if not manager.get_hookcallers(hooks):
             raise PluginError(
                 f"{label} implements no superres hook",
@@ -137,8 +151,7 @@ class Catalog:
         found = [
             Entry(_checked(plugin, kind, label), label, version)
             for kind in KINDS
-            for classes in getattr(manager.hook, _HOOKS[kind])()
-            for plugin in classes
+            for plugin in _returned(manager, kind, label)
         ]
         known = {entry.plugin for entry in self._entries}
         self._entries.extend(entry for entry in dict.fromkeys(found) if entry.plugin not in known)
@@ -164,11 +177,8 @@ class Catalog:
         if len(matches) == 1:
             return matches[0]
         if matches:
-            owners = " and ".join(f"{entry.label} ({entry.plugin.__module__})" for entry in matches)
-            raise PluginError(
-                f"two plug-ins are both named {kind} '{name}': {owners}",
-                hint="uninstall one of the two packages, or rename its plug-in",
-            )
+            owners = " and ".join(entry.owner for entry in matches)
+            raise PluginError(f"two plug-ins are both named {kind} '{name}': {owners}", hint=remedy(matches))
         names = [entry.name for entry in self.entries(kind)]
         close = difflib.get_close_matches(name, names, n=2, cutoff=0.5)
         hint = (
@@ -185,6 +195,26 @@ class Catalog:
     def get(self, kind: Kind, name: str) -> type[Plugin]:
         """The class of a name; see `entry` for the errors."""
         return self.entry(kind, name).plugin
+
+
+def remedy(clash: Sequence[Entry]) -> str:
+    """What to do about entries of one kind and name."""
+    if len({entry.distribution for entry in clash}) == 1:
+        return "rename one of the two classes' names"
+    return "uninstall one of the two packages, or rename its plug-in"
+
+
+def _returned(manager: pluggy.PluginManager, kind: Kind, label: str) -> list[Any]:
+    """What the hook of a kind returns.  Raises PluginError for None, which pluggy drops, and for a class by itself."""
+    hook, wanted = getattr(manager.hook, _HOOKS[kind]), f"a list of subclasses of {_BASES[kind].__name__}"
+    results = hook()
+    if len(results) < len(hook.get_hookimpls()):
+        raise PluginError(f"{label}: hook {_HOOKS[kind]} returned None; expected {wanted}", hint="return [TheClass]")
+    for classes in results:
+        if isinstance(classes, str) or not isinstance(classes, Iterable):
+            raise PluginError(f"{label}: hook {_HOOKS[kind]} returned {classes!r}; expected {wanted}",
+                              hint="return [TheClass]")
+    return [plugin for classes in results for plugin in classes]
 
 
 def _checked(plugin: Any, kind: Kind, label: str) -> type[Plugin]:
@@ -205,10 +235,29 @@ def _checked(plugin: Any, kind: Kind, label: str) -> type[Plugin]:
         )
     if not (inspect.isclass(plugin.Options) and issubclass(plugin.Options, PluginOptions)):
         raise PluginError(f"{label}: {kind} '{name}' has Options that are no subclass of superres.api.PluginOptions")
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("error", PydanticJsonSchemaWarning)  # for a default that JSON cannot hold
+            plugin.Options.model_json_schema()
+    except (PydanticUserError, PydanticJsonSchemaWarning) as error:
+        raise PluginError(
+            f"{label}: {kind} '{name}' has Options that cannot be described as JSON: {_first_line(error)}",
+            hint="use types that a pipeline file can hold: numbers, text, lists, Literal, ResolvedPath",
+        ) from error
     return plugin
 
 
 def _reason(error: BaseException) -> str:
-    message = error.message if isinstance(error, PluginError) else str(error)
-    first_line = next(iter(message.strip().splitlines()), "")
-    return first_line if isinstance(error, PluginError) else f"{type(error).__name__}: {first_line}"
+    return error.message if isinstance(error, PluginError) else f"{type(error).__name__}: {_first_line(error)}"
+
+
+def _hint(error: BaseException) -> str:
+    """A rule's own hint; of any other exception the line that raised it, which is the package's or close to it."""
+    if isinstance(error, PluginError):
+        return error.hint
+    raised = traceback.extract_tb(error.__traceback__)
+    return f"raised in {raised[-1].filename}, line {raised[-1].lineno}" if raised else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return next(iter(str(error).strip().splitlines()), "")

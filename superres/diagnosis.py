@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from superres._version import __version__
-from superres.catalog import Catalog
+from superres.catalog import Catalog, remedy
 from superres.config import Precision
 from superres.errors import EngineError, TrainingError
 from superres.plan import Plan
@@ -150,11 +150,12 @@ def _plugins() -> Iterator[Finding]:
     catalog = Catalog.discover()
     yield Finding("ok", "plug-ins", f"{len(catalog.entries())} found")
     for each in catalog.broken:
-        yield Finding("note", "plug-in package", f"{each.distribution} {each.version} is broken: {each.reason}")
+        where = f" ({each.hint})" if each.hint else ""
+        yield Finding("note", "plug-in package", f"{each.distribution} {each.version} is broken: {each.reason}{where}")
     for group in catalog.clashes():
-        owners = " and ".join(entry.label for entry in group)
+        owners = " and ".join(entry.owner for entry in group)
         yield Finding(
-            "note", "plug-in name", f"{group[0].kind} '{group[0].name}' is claimed by {owners}; uninstall one"
+            "note", "plug-in name", f"{group[0].kind} '{group[0].name}' is claimed by {owners}; {remedy(group)}"
         )
 
 

@@ -15,7 +15,7 @@ from pydantic import ValidationError
 
 from superres.api.evaluator import Evaluator
 from superres.api.loss import Loss
-from superres.api.model import Model
+from superres.api.model import Geometry, Model
 from superres.api.plugin import Kind, Plugin, resolve_path
 from superres.api.registrar import Registrar
 from superres.api.source import Source
@@ -168,8 +168,10 @@ class _Builder:
         try:
             options = entry.plugin.Options.model_validate(dict(section.get("options", {})), context={"base": self.base})
             plugin = entry.plugin(options)
-            if isinstance(plugin, Model):
-                plugin.geometry  # noqa: B018 - a geometry that cannot be built is a mistake in the options
+            # A geometry that cannot be built is a mistake in the options; one that is none is the plug-in's.
+            if isinstance(plugin, Model) and not isinstance(plugin.geometry, Geometry):
+                raise TypeError(f"geometry is a {type(plugin.geometry).__name__}; expected a Geometry")
+            _dump(plugin)
         except ValidationError as error:
             self.problems += problems_of(error, f"{where}.options", entry.plugin.Options)
             return None
@@ -180,7 +182,7 @@ class _Builder:
         except Exception as error:
             text = f"{kind} '{name}' of {entry.label} cannot be made: {type(error).__name__}: {error}"
             self.problems.append(
-                Problem(f"{where}.plugin", text, "mend the plug-in: its constructor must be cheap and safe")
+                Problem(f"{where}.plugin", text, "mend the plug-in: its options, its constructor or its geometry")
             )
             return None
         self.origins[f"{kind} {name}"] = entry.label

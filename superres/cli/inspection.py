@@ -13,16 +13,17 @@ from superres.errors import SuperresError
 
 def plugins(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False) -> None:
     """List every plug-in and foreign command, where it comes from, and which packages are broken or clash."""
-    from superres.catalog import Catalog
+    from superres.catalog import Catalog, remedy
 
     catalog = Catalog.discover()
     rows = [
         {"kind": entry.kind, "name": entry.name, "from": entry.label, "summary": entry.plugin.summary}
         for entry in catalog.entries()
     ]
-    clashes = [[f"{entry.kind} '{entry.name}' of {entry.label}" for entry in group] for group in catalog.clashes()]
+    clashes = [[f"{entry.kind} '{entry.name}' of {entry.owner}" for entry in group] for group in catalog.clashes()]
     broken = [
-        {"package": f"{each.distribution} {each.version}", "entry_point": each.entry_point, "reason": each.reason}
+        {"package": f"{each.distribution} {each.version}", "entry_point": each.entry_point, "reason": each.reason,
+         "hint": each.hint}
         for each in catalog.broken
     ]
     foreign = _foreign_commands(ctx)
@@ -37,10 +38,11 @@ def plugins(ctx: typer.Context, as_json: Annotated[bool, typer.Option("--json", 
     for command in foreign:
         if not command.problem:
             typer.echo(f"{'command':<10} {command.name:<{width}}  {command.label}")
-    for group in clashes:
-        typer.echo("clash: " + " and ".join(group) + " have one name; uninstall one")
+    for names, entries in zip(clashes, catalog.clashes(), strict=True):
+        typer.echo(f"clash: {' and '.join(names)} have one name; {remedy(entries)}")
     for each in broken:
-        typer.echo(f"broken: {each['package']} ({each['entry_point']}): {each['reason']}")
+        typer.echo(f"broken: {each['package']} ({each['entry_point']}): {each['reason']}"
+                   + (f" ({each['hint']})" if each["hint"] else ""))
     for command in foreign:
         if command.problem:
             typer.echo(f"{'clash' if command.clash else 'broken'}: {command.problem}")

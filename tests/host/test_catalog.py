@@ -2,11 +2,13 @@
 
 import sys
 import types
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
-from superres import hookimpl
-from superres.api import Loss, PluginOptions
+from superres import hookimpl, hookspecs
+from superres.api import KINDS, Loss, PluginOptions
 from superres.catalog import Catalog
 from superres.errors import PluginError
 
@@ -83,6 +85,17 @@ def test_two_of_one_name_are_an_error_that_names_both_and_harms_no_other():
     assert [{entry.distribution for entry in group} for group in catalog.clashes()] == [{"alpha", "beta"}]
 
 
+@pytest.mark.parametrize(("second", "words"), [("alpha", "rename one of the"), ("beta", "uninstall one of the")])
+def test_what_to_do_about_a_clash_depends_on_whose_it_is(second, words):
+    catalog = Catalog.empty()
+    catalog.register(Hooks(loss_named("twin", "one.module")), distribution="alpha")
+    catalog.register(Hooks(loss_named("twin", "another.module")), distribution=second)
+    with pytest.raises(PluginError) as caught:
+        catalog.get("loss", "twin")
+    assert "one.module.loss_named" in caught.value.message and "another.module.loss_named" in caught.value.message
+    assert words in caught.value.hint
+
+
 def test_the_same_class_twice_is_no_clash():
     catalog = Catalog.empty()
     mine = loss_named("mine")
@@ -105,6 +118,33 @@ class Abstract(Loss):
     name = "abstract"
 
 
+class Returning:
+    """What a slip of the pen leaves of `return [Mine]`."""
+
+    def __init__(self, value):
+        self.value = value
+
+    @hookimpl
+    def superres_losses(self):
+        return self.value
+
+
+def with_options(options):
+    return type("Optioned", (loss_named("optioned"),), {"Options": options})
+
+
+class NotJson(PluginOptions):
+    shape: Callable[[float], float] = abs
+
+
+class NeverDefined(PluginOptions):
+    size: "Gone" = 0  # noqa: F821
+
+
+class NoJsonDefault(PluginOptions):
+    value: Any = object()
+
+
 @pytest.mark.parametrize(
     ("hooks", "message"),
     [
@@ -113,6 +153,12 @@ class Abstract(Loss):
         (Hooks(Abstract), "does not implement build"),
         (Hooks(loss_named("Bad Name")), "Bad Name"),
         (Hooks("text"), "expected a subclass of Loss"),
+        (Returning(None), "hook superres_losses returned None; expected a list of subclasses of Loss"),
+        (Returning(loss_named("alone")), "returned <class .*; expected a list of subclasses of Loss"),
+        (Returning("text"), "returned 'text'; expected a list"),
+        (Hooks(with_options(NotJson)), "Options that cannot be described as JSON: .*CallableSchema"),
+        (Hooks(with_options(NoJsonDefault)), "Options that cannot be described as JSON: Default value"),
+        (Hooks(with_options(NeverDefined)), "Options that cannot be described as JSON: .*Gone"),
     ],
 )
 def test_what_breaks_the_rules_is_refused_whole(hooks, message):
@@ -120,6 +166,13 @@ def test_what_breaks_the_rules_is_refused_whole(hooks, message):
     with pytest.raises(PluginError, match=message):
         catalog.register(hooks, distribution="bad")
     assert catalog.entries() == ()
+
+
+def test_a_misspelt_hook_is_told_what_there_is():
+    with pytest.raises(PluginError) as caught:
+        Catalog.empty().register(Misspelt(), distribution="bad")
+    hooks = [name for name in vars(hookspecs) if name.startswith("superres_")]
+    assert len(hooks) == len(KINDS) and all(name in caught.value.hint for name in hooks)
 
 
 class FakeDistribution:
@@ -158,6 +211,7 @@ def test_a_hook_that_raises_is_a_broken_package(monkeypatch):
     monkeypatch.setattr("superres.catalog.metadata.entry_points", lambda group: [FakePoint("raising", Raising)])
     catalog = Catalog.discover()
     assert "KeyError" in catalog.broken[0].reason
+    assert catalog.broken[0].hint.startswith(f"raised in {__file__}, line ")
     assert catalog.get("loss", "mse").name == "mse"
 
 

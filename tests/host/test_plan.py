@@ -2,11 +2,17 @@
 
 import json
 import re
+from typing import Any
 
 import numpy as np
 import pytest
+from pydantic import Field
 
+from superres import hookimpl
+from superres.api import Loss, PluginOptions
 from superres.api.source import Pair
+from superres.builtin.models.bicubic import BicubicModel
+from superres.catalog import Catalog
 from superres.errors import ConfigError
 from superres.image import Image
 from superres.plan import load_plan, make_plan
@@ -19,6 +25,36 @@ def problems_of(tables, **more):
     with pytest.raises(ConfigError) as caught:
         make_plan(tables, **more)
     return {problem.where: problem for problem in caught.value.problems}
+
+
+class Flat(BicubicModel):
+    name = "flat"
+    geometry = (5, 2)
+
+
+class Opaque(Loss):
+    """Its options can be described, and not be stored."""
+
+    name = "opaque"
+
+    class Options(PluginOptions):
+        value: Any = Field(default_factory=object)
+
+    def build(self):
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize(("tables", "where", "words"), [
+    ({"model": {"plugin": "flat"}}, "model.plugin", "model 'flat' of labsoft 2 cannot be made: TypeError: geometry"),
+    ({"loss": [{"plugin": "opaque"}]}, "loss[0].options", "unable to serialize unknown type: <class 'object'>"),
+])
+def test_a_plugin_that_breaks_its_contract_is_one_problem_among_others(tables, where, words):
+    catalog = Catalog.builtin()
+    hooks = type("Hooks", (), {"superres_models": staticmethod(hookimpl(lambda: [Flat])),
+                               "superres_losses": staticmethod(hookimpl(lambda: [Opaque]))})
+    catalog.register(hooks, distribution="labsoft", version="2")
+    found = problems_of({**SMALL, **tables, "run": {"sead": 7}}, catalog=catalog)
+    assert set(found) == {"run.sead", where} and found[where].message.lower().startswith(words.lower())
 
 
 def test_defaults_are_the_papers():

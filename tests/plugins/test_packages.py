@@ -101,10 +101,12 @@ def test_a_broken_package_is_listed_with_its_reason_and_everything_else_works(tm
             "package": "superres-ruin 0.3",
             "entry_point": "ruin = superres_ruin.hooks",
             "reason": "ModuleNotFoundError: No module named 'a_library_that_is_gone'",
+            "hint": f"raised in {broken_package}/superres_ruin/hooks.py, line 1",
         }
     ]
     assert any(row["name"] == "rivenson2017" for row in listed["plugins"])
     assert "broken: superres-ruin 0.3" in superres(tmp_path, "plugins", path=broken_package).stdout
+    assert "superres_ruin/hooks.py, line 1" in superres(tmp_path, "doctor", path=broken_package).stdout
     (tmp_path / "p.toml").write_text('[source]\nplugin = "simulate"\n')
     assert superres(tmp_path, "check", "p.toml", path=broken_package).returncode == 0
     unknown = superres(tmp_path, "check", "p.toml", "--set", "model.plugin=ruin-net", path=broken_package)
