@@ -36,6 +36,7 @@ class Score:
 
     value: of the model.  baseline: of bicubic on the same pixels, or None where it has no meaning.
     n: cases that it is the mean of.  better: which direction is good.
+    Numbers of numpy become Python's, which JSON takes.  Raises TypeError or ValueError for what is no number.
     """
 
     name: str
@@ -44,6 +45,12 @@ class Score:
     n: int
     better: Literal["higher", "lower", "neither"]
     baseline: float | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "value", float(self.value))
+        object.__setattr__(self, "n", int(self.n))
+        if self.baseline is not None:
+            object.__setattr__(self, "baseline", float(self.baseline))
 
 
 @dataclass(frozen=True, eq=False)

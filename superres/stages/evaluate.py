@@ -6,7 +6,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence, Sized
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -16,6 +16,8 @@ from superres.events import Events, Progress
 from superres.report.data import FieldView, ImageScores
 from superres.report.fields import FieldSelection, field_view
 from superres.stages.blame import blamed
+
+Given = TypeVar("Given")
 
 
 @dataclass(frozen=True, eq=False)
@@ -59,12 +61,16 @@ def evaluate(evaluators: Sequence[Evaluator], cases: Iterable[Case], events: Eve
         for evaluator, part in zip(whole, fresh, strict=True):
             with blamed(evaluator, f"while merging field '{case.name}'"):
                 evaluator.merge(part)
-        events.progress(Progress("evaluate", len(images), max(total, len(images)), _remark(scores)))
+        if len(images) < total:  # the end is told with the means: one field's scores would be taken for the result
+            events.progress(Progress("evaluate", len(images), total, f"{case.name}: {_remark(scores)}"))
     by_specimen = {specimen: _computed(whole, f"specimen '{specimen}'") for specimen, whole in merged.items()}
-    notes = tuple(note for whole in merged.values() for evaluator in whole for note in evaluator.notes())
+    notes = tuple(note for whole in merged.values() for evaluator in whole for note in _notes(evaluator))
     for note in notes:
         events.note("evaluate", note)
-    return Evaluation(_means(by_specimen.values()), by_specimen, tuple(images), selection.chosen(), notes)
+    summary = _means(by_specimen.values())
+    if images:
+        events.progress(Progress("evaluate", len(images), len(images), _remark(summary)))
+    return Evaluation(summary, by_specimen, tuple(images), selection.chosen(), notes)
 
 
 def scores_json(evaluation: Evaluation, seen: Iterable[str] = ()) -> dict[str, Any]:
@@ -108,9 +114,7 @@ def _computed(evaluators: Sequence[Evaluator], what: str) -> tuple[Score, ...]:
     scores: list[Score] = []
     for evaluator in evaluators:
         with blamed(evaluator, f"on {what}"):
-            computed = tuple(evaluator.compute())
-            if not all(isinstance(score, Score) for score in computed):
-                raise TypeError("compute returned something else than Scores")
+            computed = _all_of(Score, "compute", evaluator.compute())
         for score in computed:
             numbers = [score.value] if score.baseline is None else [score.value, score.baseline]
             if not all(math.isfinite(number) for number in numbers):
@@ -133,7 +137,7 @@ def _pictures(fresh: Sequence[Evaluator], case: Case) -> tuple[Picture, ...]:
     pictures: list[Picture] = []
     for evaluator in fresh:
         with blamed(evaluator, f"while illustrating field '{case.name}'"):
-            drawn = tuple(evaluator.illustrate(case))
+            drawn = _all_of(Picture, "illustrate", evaluator.illustrate(case))
         for picture in drawn:
             pixels = picture.pixels
             if pixels.dtype != np.uint8 or pixels.ndim != 3 or pixels.shape[2] != 3:
@@ -141,6 +145,22 @@ def _pictures(fresh: Sequence[Evaluator], case: Case) -> tuple[Picture, ...]:
                                   f"{pixels.shape}; expected uint8 of (H, W, 3)")
         pictures += drawn
     return tuple(pictures)
+
+
+def _notes(evaluator: Evaluator) -> tuple[str, ...]:
+    with blamed(evaluator, "while it gave its notes"):
+        return _all_of(str, "notes", evaluator.notes())
+
+
+def _all_of(kind: type[Given], method: str, returned: object) -> tuple[Given, ...]:
+    """What a method of a plug-in returned.  Raises TypeError for what is no series of the kind."""
+    if isinstance(returned, str) or not isinstance(returned, Iterable):
+        raise TypeError(f"{method} returned a {type(returned).__name__}; expected a tuple of {kind.__name__}")
+    given = tuple(returned)
+    for each in given:
+        if not isinstance(each, kind):
+            raise TypeError(f"{method} returned a {type(each).__name__} among others; expected {kind.__name__} alone")
+    return given
 
 
 def _ranking(scores: Sequence[Score]) -> Score | None:

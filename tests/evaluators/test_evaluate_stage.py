@@ -132,13 +132,21 @@ class Broken(Brightness):
     def compute(self) -> tuple[Score, ...]:
         if self.options.where == "nan":
             return (Score("sharpness", float("nan"), "", 1, "higher"),)
+        wrong = {"none": None, "mapping": {"sharpness": 1.0}, "single": Score("sharpness", 1.0, "", 1, "higher")}
+        if self.options.where in wrong:
+            return wrong[self.options.where]  # type: ignore[return-value]
         return (Score("sharpness", 1.0, "", 1, "higher"),)
+
+    def notes(self) -> tuple[str, ...]:
+        return "one sentence" if self.options.where == "notes" else ()  # type: ignore[return-value]
 
     def merge(self, other: Brightness) -> None:
         if self.options.where == "merge":
             raise ZeroDivisionError("nothing to merge")
 
     def illustrate(self, case: Case) -> tuple[Picture, ...]:
+        if self.options.where == "array":
+            return (case.prediction,)  # type: ignore[return-value]
         return (Picture("map", "", np.zeros((4, 4), dtype=np.float32)),) if self.options.where == "picture" else ()
 
 
@@ -146,6 +154,12 @@ class Broken(Brightness):
     ("update", "failed on field 'slide 1/field 7': KeyError: 'colour'"),
     ("nan", "gave sharpness = nan (bicubic None) for field 'slide 1/field 7'; expected finite numbers"),
     ("merge", "failed while merging field 'slide 1/field 7': ZeroDivisionError: nothing to merge"),
+    ("none", "failed on field 'slide 1/field 7': TypeError: compute returned a NoneType; expected a tuple of Score"),
+    ("single", "failed on field 'slide 1/field 7': TypeError: compute returned a Score; expected a tuple of Score"),
+    ("mapping", "failed on field 'slide 1/field 7': TypeError: compute returned a str among others; expected Score alone"),
+    ("array", "failed while illustrating field 'slide 1/field 7': TypeError: illustrate returned a ndarray among others; "
+              "expected Picture alone"),
+    ("notes", "failed while it gave its notes: TypeError: notes returned a str; expected a tuple of str"),
     ("picture", "drew 'map' as float32 of shape (4, 4); expected uint8 of (H, W, 3)"),
 ])
 def test_a_broken_evaluator_is_named_with_the_field(make_case: MakeCase, where: str, said: str) -> None:
@@ -189,6 +203,33 @@ def test_progress_notes_and_cancel_reach_the_caller(make_case: MakeCase) -> None
     with pytest.raises(Cancelled):
         evaluate([PsnrEvaluator()], cases, watcher)
     assert len(watcher.seen) == 3
+
+
+def test_the_end_is_told_with_the_mean_not_with_the_last_field(grey_case: MakeCase) -> None:
+    class Given(Brightness):
+        def compute(self) -> tuple[Score, ...]:
+            return tuple(Score("given", score.value, "", score.n, "higher") for score in super().compute())
+
+    told: list[Progress] = []
+    events = Events()
+    events.progress = told.append  # type: ignore[method-assign]
+    cases = [grey_case("a", "A", 0.25), grey_case("b", "B", 0.75)]
+    evaluate([Given()], cases, events)
+    assert [each.message for each in told] == ["a: given 0.25", "given 0.5"]
+    evaluate([Given()], iter(cases), events)  # of an unknown number of cases only the end is told
+    assert [each.message for each in told[2:]] == ["given 0.5"]
+
+
+def test_numbers_of_numpy_are_scores_that_json_takes(grey_case: MakeCase) -> None:
+    class Counted(Brightness):
+        def compute(self) -> tuple[Score, ...]:
+            n = np.int64(len(self.means))
+            return (Score("counted", np.float32(0.5), "", n, "higher", np.float16(0.25)),) if n else ()
+
+    content = json.loads(json.dumps(scores_json(evaluate([Counted()], [grey_case("a", "A", 0.5)], Events()))))
+    assert content["summary"]["counted"]["model"] == 0.5 and content["summary"]["counted"]["n"] == 1
+    with pytest.raises(ValueError):
+        Score("counted", "many", "", 1, "higher")  # type: ignore[arg-type]
 
 
 def test_no_cases_give_an_empty_evaluation() -> None:
