@@ -156,9 +156,10 @@ class Broken(Brightness):
     ("merge", "failed while merging field 'slide 1/field 7': ZeroDivisionError: nothing to merge"),
     ("none", "failed on field 'slide 1/field 7': TypeError: compute returned a NoneType; expected a tuple of Score"),
     ("single", "failed on field 'slide 1/field 7': TypeError: compute returned a Score; expected a tuple of Score"),
-    ("mapping", "failed on field 'slide 1/field 7': TypeError: compute returned a str among others; expected Score alone"),
-    ("array", "failed while illustrating field 'slide 1/field 7': TypeError: illustrate returned a ndarray among others; "
-              "expected Picture alone"),
+    ("mapping", "failed on field 'slide 1/field 7': TypeError: compute returned a str among others; expected Score "
+                "alone"),
+    ("array", "failed while illustrating field 'slide 1/field 7': TypeError: illustrate returned a ndarray among "
+              "others; expected Picture alone"),
     ("notes", "failed while it gave its notes: TypeError: notes returned a str; expected a tuple of str"),
     ("picture", "drew 'map' as float32 of shape (4, 4); expected uint8 of (H, W, 3)"),
 ])
