@@ -234,3 +234,21 @@ def test_a_captured_model_gives_what_the_model_gives_on_any_stream(trained, vari
     assert all(torch.equal(one, other) for one, other in zip(results, expected, strict=True))
     with pytest.raises(ImageError, match="this graph was captured for"):
         captured(frames[0].float())
+
+
+def test_a_capture_may_be_dropped_while_its_launch_is_on_its_way(small):
+    """Its workspace is not given away until the launch has ended."""
+    _, model = small
+    image = on_gpu(stained(1, 64, 80))
+    expected, result = model(image), model.allocate(image)
+    launch = model.capture(image, result)
+    stream = torch.cuda.Stream()
+    stream.wait_stream(torch.cuda.current_stream())
+    with torch.cuda.stream(stream):
+        torch.cuda._sleep(50_000_000)
+        launch()
+    del launch
+    junk = [torch.full((model.workspace_bytes(1, 64, 80) + 256,), 255, dtype=torch.uint8, device="cuda")
+            for _ in range(8)]
+    torch.cuda.synchronize()
+    assert torch.equal(result, expected) and len(junk) == 8
