@@ -16,7 +16,7 @@ from superres.catalog import Catalog
 from superres.errors import PluginError, WeightsError
 from superres.inference.generator import borrowed_generator
 from superres.io.weights import Weights
-from superres.stages.blame import blamed
+from superres.stages.blame import blamed, built_network
 
 
 def model_of(weights: Weights, catalog: Catalog) -> Model:
@@ -57,8 +57,8 @@ def network_of(model: Model, tensors: Mapping[str, npt.NDArray[Any]]) -> nn.Modu
     plug-in fails.
     """
     # Initial weights are drawn, though the tensors replace them.
-    with borrowed_generator(), blamed(model, "while it built its network"):
-        network = model.build()
+    with borrowed_generator():
+        network = built_network(model)
         state = network.state_dict()
     for name, tensor in state.items():
         if name not in tensors:

@@ -4,9 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from typing import TYPE_CHECKING
 
+from superres.api.model import Model
 from superres.api.plugin import Plugin
 from superres.errors import Cancelled, PluginError, SuperresError
+
+if TYPE_CHECKING:
+    from torch import nn
 
 
 @contextmanager
@@ -31,3 +36,14 @@ def blamed(plugin: Plugin | type[Plugin], when: str) -> Iterator[None]:
             else "mend the plug-in; SUPERRES_TRACEBACK=1 shows where it failed"
         )
         raise PluginError(f"{plugin.kind} '{plugin.name}' failed {when}: {said}", hint=hint) from error
+
+
+def built_network(model: Model) -> nn.Module:
+    """What a model builds.  Raises PluginError where it raises, or gives something else than a torch module."""
+    from torch import nn
+
+    with blamed(model, "while it built its network"):
+        network = model.build()
+        if not isinstance(network, nn.Module):
+            raise TypeError(f"build returned a {type(network).__name__}; expected a torch.nn.Module")
+    return network

@@ -13,7 +13,7 @@ from superres.errors import PluginError, SourceError, SuperresError
 from superres.events import Events, Progress
 from superres.inference.generator import borrowed_generator
 from superres.io.weights import Stain, Weights, read_weights, write_weights
-from superres.stages.blame import blamed
+from superres.stages.blame import built_network
 from superres.stages.seen import files_seen, specimens_seen
 from superres.stages.store import StageFolder, file_hash
 from superres.training.history import HistoryRow, read_history
@@ -78,8 +78,8 @@ def describe_untrained(
     events.note("train", f"model '{model.name}' is not trainable; training is skipped")
     events.progress(Progress("train", 1, 1, "nothing to train"))
     path = folder.path / WEIGHTS_FILE
-    with borrowed_generator(), blamed(model, "while it built its network"):
-        network = model.build()
+    with borrowed_generator():
+        network = built_network(model)
     tensors = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
     write_weights(
         path, _weights(model, acquisition, stains_of(pairs), provenance, tensors)

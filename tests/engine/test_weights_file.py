@@ -203,6 +203,14 @@ def test_a_foreign_plugin_that_fails_is_named_and_not_the_weights(spoilt, when):
     assert "mend the plug-in" in caught.value.hint and isinstance(caught.value.__cause__, RuntimeError)
 
 
+@pytest.mark.parametrize("returned", [None, {}, Rivenson2017Model])
+def test_what_a_model_builds_is_a_module(returned):
+    foreign = type("ForeignModel", (Rivenson2017Model,), {"name": "foreign", "build": lambda self: returned})
+    with pytest.raises(PluginError, match="model 'foreign' failed while it built its network: TypeError: build "
+                                          f"returned a {type(returned).__name__}; expected a torch.nn.Module"):
+        network_of(foreign(), {})
+
+
 def test_a_loaded_network_is_ready_and_the_generator_untouched():
     import torch
 
