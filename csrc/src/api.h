@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 #include <string>
+#include <string_view>
 #include <variant>
 
 #include "bands.h"
@@ -22,32 +23,33 @@ namespace superres {
 
 constexpr std::int64_t kLongestSide = 1 << 24; // at most 2^27 fine pixels a side
 
-inline sr_status report(const Failure &failure, sr_message *message) {
+// Allocates nothing: there may be no memory, and an exception from here would leave the library.
+inline sr_status report(sr_status status, std::string_view text, sr_message *message) noexcept {
   if (message != nullptr) {
-    auto length = std::min(failure.text.size(), sizeof message->text - 1);
+    auto length = std::min(text.size(), sizeof message->text - 1);
     // Cut before a character of UTF-8, not inside it: its further bytes are 10xxxxxx.
-    if (length < failure.text.size())
-      while (length > 0 && (static_cast<unsigned char>(failure.text[length]) & 0xC0) == 0x80)
+    if (length < text.size())
+      while (length > 0 && (static_cast<unsigned char>(text[length]) & 0xC0) == 0x80)
         --length;
-    std::memcpy(message->text, failure.text.data(), length);
+    std::memcpy(message->text, text.data(), length);
     message->text[length] = '\0';
   }
-  return failure.status;
+  return status;
 }
 
 // Run, and turn whatever is thrown into a status and a message.
-template <class Call> sr_status guarded(sr_message *message, const Call &call) {
+template <class Call> sr_status guarded(sr_message *message, const Call &call) noexcept {
   try {
     call();
     if (message != nullptr)
       message->text[0] = '\0';
     return SR_OK;
   } catch (const Failure &failure) {
-    return report(failure, message);
+    return report(failure.status, failure.text, message);
   } catch (const std::bad_alloc &) {
-    return report({SR_OUT_OF_MEMORY, "not enough memory"}, message);
+    return report(SR_OUT_OF_MEMORY, "not enough memory", message);
   } catch (const std::exception &error) {
-    return report({SR_INVALID_ARGUMENT, error.what()}, message);
+    return report(SR_INVALID_ARGUMENT, error.what(), message);
   }
 }
 

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cmath>
-#include <system_error>
+#include <exception>
 #include <thread>
 
 // Standard C++ has no word for it, and without it the innermost loop is not vectorised.
@@ -31,8 +31,8 @@ template <class Body> void for_each_row(std::int64_t rows, int threads, const Bo
   try {
     for (std::int64_t i = 0; i < wanted; ++i)
       helpers.emplace_back(work);
-  } catch (const std::system_error &) {
-    // The system gives no further thread: fewer do the same work.
+  } catch (const std::exception &) {
+    // The system gives no further thread, or no memory for one: fewer do the same work.
   }
   work();
   for (auto &helper : helpers)

@@ -1,7 +1,7 @@
 #include "team.h"
 
 #include <atomic>
-#include <system_error>
+#include <exception>
 #include <thread>
 #include <vector>
 
@@ -45,7 +45,7 @@ void on_own_threads(Work &work) {
   try {
     while (static_cast<ptrdiff_t>(others.size()) + 1 < work.parts)
       others.emplace_back(take_parts, &work);
-  } catch (const std::system_error &) { // no more threads are to be had: those that are there do the other parts as well
+  } catch (const std::exception &) { // no more threads, or no memory for one: those that are there do the other parts too
   }
   take_parts(&work);
   for (auto &other : others)

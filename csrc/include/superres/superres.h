@@ -1,6 +1,7 @@
 /* libsuperres: the pyramidal residual network of Rivenson et al., Optica 4, 1437 (2017), compiled.
  *
  * C ABI, usable from C99 and C++.  No globals: models are immutable, so that any number of threads may use one.
+ * No pointer may be NULL but where this file says so; functions with a status then give SR_INVALID_ARGUMENT.
  *
  *     sr_model *model;
  *     sr_message why;
@@ -90,7 +91,7 @@ sr_status sr_model_load(const char *path, int device, int threads, sr_model **mo
 /* NULL is allowed.  No forward may be running; work queued on a stream must have ended. */
 void sr_model_destroy(sr_model *model);
 
-/* ceil(up h / down) x ceil(up w / down). */
+/* ceil(up h / down) x ceil(up w / down), for sizes that a forward takes: 1 to 2^24. */
 void sr_output_size(const sr_model *model, int64_t h, int64_t w, int64_t *out_h, int64_t *out_w);
 
 /* For images that are cut into bands or tiles.  A part that begins at a multiple of origin_multiple and takes halo_px
