@@ -57,12 +57,13 @@ def _separation(data: ReportData) -> Iterator[Statement]:
     test, training = data.specimens_of("test"), data.specimens_of("training")
     if not test or not data.trained:
         return
-    seen = {use.specimen for use in (*training, *data.specimens_of("validation"))}
+    seen = {*data.seen, *(use.specimen for use in (*training, *data.specimens_of("validation")))}
     both = [use.specimen for use in test if use.specimen in seen]
     if both:
         yield Statement(
             "Training has seen the test",
-            f"{', '.join(both)} served for training or for choosing the weights: these scores flatter the network.",
+            f"{', '.join(both)} served for training or for choosing the weights, these or those that training started "
+            "from: these scores flatter the network.",
             warning=True)
     else:
         yield Statement("Unseen specimens", "No test specimen served for training or for choosing the weights.")

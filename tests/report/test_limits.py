@@ -36,6 +36,8 @@ def test_a_test_specimen_that_training_saw_is_called_out(run: ReportData) -> Non
         statement = said(leak)["Training has seen the test"]
         assert statement.warning and statement.text.startswith("lung-2 served")
         assert "Unseen specimens" not in said(leak)
+    before = said(dataclasses.replace(run, seen=("lung-2",)))  # by the weights that training started from
+    assert before["Training has seen the test"].text.startswith("lung-2 served") and "Unseen specimens" not in before
 
 
 def test_nothing_is_claimed_about_tissues_and_nothing_about_an_untrained_model(run: ReportData) -> None:
