@@ -26,6 +26,12 @@ class Table:
     legend: str = ""
     wraps: bool = False
 
+    @property
+    def stacks(self) -> bool:
+        """Whether a row becomes a block of its own on a phone: where several columns hold words, nothing else fits
+        beside them.  Of other tables the first column stays in sight."""
+        return self.words > 1
+
     def as_text(self) -> Iterator[str]:
         """Lines for a terminal: columns of one width, words to the left, numbers to the right."""
         lines = [list(self.head), *(list(row) for row in self.rows)]
