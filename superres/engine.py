@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -22,6 +22,7 @@ from superres.inference.device import resolve_device
 from superres.inference.engines import EngineName, arrange, check_names
 from superres.inference.exchange import SupportsDLPack, layout_of, tensor_on
 from superres.inference.forward import Band, Runner
+from superres.inference.frames import kept, require_many
 from superres.inference.load import model_of, network_of
 from superres.inference.overlap import DEPTH, Overlap, TorchCard
 from superres.inference.pixels import ArrayPixels, StoredPixels, TensorPixels
@@ -204,18 +205,24 @@ class Engine:
         return self._rows(pixels, passes, events if events is not None else Events())
 
     def stream(self, frames: Iterable[Array | Tensor | Image], white_level: float | None = None, *, passes: int = 1,
-               ahead: int = 2, events: Events | None = None) -> Iterator[Streamed[Array | Tensor | Image]]:
+               ahead: int = 2, events: Events | None = None
+               ) -> Generator[Streamed[Array | Tensor | Image], None, None]:
         """Super-resolve frames as they come: reading, computing and what the caller does with results overlap.
 
         frames: anything that gives images as a call takes them; it is read on a thread of its own, so a generator that
-        reads files, or waits for a camera, costs the computing no time.  Tensors on a GPU must be complete.
+        reads files, or waits for a camera, costs the computing no time.  Arrays and tensors on the host are copied as
+        they come, so that it may fill the same memory again; memory maps, tensors on a GPU, which must be complete, and
+        objects of other frameworks are not, and must stay as they are until their result is there.
         ahead: how many frames may wait to be computed, and how many results to be taken; whoever is faster waits, so
         that memory stays bounded.
         Results come in the order of the frames, one for each: `for result in stream: result.unwrap()`.  A frame that
         fails is reported in its place, and the next ones go on.  `events.cancel()`, from any thread, ends the stream
-        with Cancelled; leaving the loop ends it too.  Raises EngineError for `passes` or `ahead` below 1.
+        with Cancelled; leaving the loop ends it too, or `close()` where a variable, or the traceback that a notebook
+        keeps, still holds the stream.  What a source raises that is no Exception, such as SystemExit, is raised here.
+        Raises EngineError for `passes` or `ahead` below 1, ImageError for a single image.
         """
         _require_passes(passes)
+        require_many(frames)
         if ahead < 1:
             raise EngineError(f"ahead is {ahead}; expected at least 1")
 
@@ -231,7 +238,7 @@ class Engine:
             return lambda: result
 
         return stream_in_order(frames, start, ahead, events if events is not None else Events(),
-                               depth=1 if overlap is None else DEPTH)
+                               depth=1 if overlap is None else DEPTH, keep=kept)
 
     def _rows(self, source: ArrayPixels, passes: int, events: Events) -> Iterator[Array]:
         array = source.array

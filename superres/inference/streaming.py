@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import atexit
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable
 from dataclasses import dataclass
 from functools import partial
 from typing import Generic, NoReturn, TypeVar
@@ -39,29 +40,40 @@ class Streamed(Generic[Result]):
 Start = Callable[[Frame, Events], Callable[[], Result]]
 """Begins with a frame and returns what waits for its result.  Its events stop it when the stream stops."""
 
+SOURCE_S = 1.0
+"""How long the end of the program waits for a source that is giving a frame: a file is read by then, and what a camera
+waits for may never come."""
+
 
 def stream_in_order(frames: Iterable[Frame], start: Start[Frame, Result], ahead: int, events: Events,
-                    depth: int = 1) -> Iterator[Streamed[Result]]:
+                    depth: int = 1, keep: Callable[[Frame], Frame] = lambda frame: frame
+                    ) -> Generator[Streamed[Result], None, None]:
     """The results of all frames, in their order.
 
     One thread takes frames from their source, one computes, and the caller has its own; at most `ahead` frames wait to
     be computed and `ahead` results to be taken, then whoever is faster waits.  depth: how many frames are begun before
-    the first one's result is waited for.
-    Raises Cancelled when `events` are cancelled.  Closing the iterator stops both threads; the one that reads ends when
-    its source gives the frame that it waits for.
+    the first one's result is waited for.  keep: makes a frame what waits, before the source is asked for the next one.
+    Raises Cancelled when `events` are cancelled, and what the source or the computing raises that is no Exception
+    (SystemExit, KeyboardInterrupt, asyncio.CancelledError).  Closing the iterator stops both threads, as the end of the
+    program does; the one that reads ends when its source gives the frame that it waits for.
     """
     waiting: _Bounded[tuple[int, Frame | _Failure]] = _Bounded(ahead)
-    finished: _Bounded[Streamed[Result]] = _Bounded(ahead)
+    finished: _Bounded[Streamed[Result] | _Failure] = _Bounded(ahead)
     inner = _Linked(events)
 
     def read() -> None:
         index = 0
         try:
             for frame in frames:
-                if not waiting.put((index, frame)):
+                item: Frame | _Failure = frame
+                try:
+                    item = keep(frame)
+                except Exception as error:      # of memory most of all: it concerns this frame
+                    item = _Failure(error)
+                if not waiting.put((index, item)):
                     return
                 index += 1
-        except Exception as error:      # of the source, which may be anybody's code
+        except BaseException as error:      # of the source, which may be anybody's code
             waiting.put((index, _Failure(error)))
         finally:
             waiting.end()
@@ -80,22 +92,51 @@ def stream_in_order(frames: Iterable[Frame], start: Start[Frame, Result], ahead:
                     continue
                 if outcome is None or not finished.put(outcome):
                     return
+        except BaseException as error:      # the caller's to know: a stream that only ended would seem to be complete
+            finished.put(_Failure(error))
         finally:
             finished.end()
 
-    for target, name in ((read, "superres-read"), (work, "superres-compute")):
-        threading.Thread(target=target, name=name, daemon=True).start()
+    def stop() -> None:
+        inner.cancel()
+        waiting.close()
+        finished.close()
+
     try:
+        _start_thread(read, "superres-read", stop, SOURCE_S)
+        _start_thread(work, "superres-compute", stop)
         while True:
             outcome = finished.take(events)
             if outcome is None:
                 events.raise_if_cancelled()
                 return
+            if isinstance(outcome, _Failure):
+                raise outcome.error
             yield outcome
     finally:
-        inner.cancel()
-        waiting.close()
-        finished.close()
+        stop()
+
+
+def _start_thread(target: Callable[[], None], name: str, stop: Callable[[], None], patience_s: float | None = None
+                  ) -> None:
+    """A thread that a program does not end without, or not before it has waited so long.
+
+    Stopped in the middle of what is compiled, a thread takes the whole process with it ("terminate called without an
+    active exception") when the interpreter is gone.
+    """
+    def run() -> None:
+        try:
+            target()
+        finally:
+            atexit.unregister(leave)
+
+    def leave() -> None:
+        stop()
+        thread.join(patience_s)
+
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    atexit.register(leave)
+    thread.start()
 
 
 def _begun(start: Start[Frame, Result], frame: Frame | _Failure, events: Events) -> Callable[[], Result]:
@@ -104,27 +145,27 @@ def _begun(start: Start[Frame, Result], frame: Frame | _Failure, events: Events)
         if isinstance(frame, _Failure):
             raise frame.error
         return start(frame, events)
-    except Exception as error:
+    except BaseException as error:
         return partial(_raise, error)
 
 
 def _outcome(index: int, finish: Callable[[], Result], events: Events) -> Streamed[Result] | None:
-    """None where it was cancelled with the stream."""
+    """None where it was cancelled with the stream.  Raises what is no Exception."""
     try:
         return Streamed(index, finish())
     except Exception as error:
         return None if isinstance(error, Cancelled) and events.cancelled else Streamed(index, None, error)
 
 
-def _raise(error: Exception) -> NoReturn:
+def _raise(error: BaseException) -> NoReturn:
     raise error
 
 
 @dataclass(frozen=True, eq=False)
 class _Failure:
-    """In place of a frame that its source could not give."""
+    """In place of a frame that its source could not give, or of a result that is none."""
 
-    error: Exception
+    error: BaseException
 
 
 class _Linked(Events):
