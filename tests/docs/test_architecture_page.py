@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import re
+import shutil
+import subprocess
 from pathlib import Path
+
+import pytest
 
 from superres import api
 from superres.builtin.registrars.paper import PaperRegistrar
@@ -26,6 +30,16 @@ def test_the_table_of_levels_is_the_one_that_imports_are_held_to() -> None:
     rows = re.findall(r"^\| (\d) \| ([^|]*) \|", ARCHITECTURE, re.MULTILINE)
     told = {name: int(level) for level, names in rows for name in re.findall(r"`(\w+)(?:\.py|/)`", names)}
     assert told == {name: level for name, level in LEVELS.items() if name not in ("_version", "__main__")}
+
+
+def test_every_folder_of_the_repository_is_told() -> None:
+    told = re.findall(r"^\| `(\w+)/` \|", ARCHITECTURE, re.MULTILINE)
+    assert all((ROOT / name).is_dir() for name in told)
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        pytest.skip("no git here to tell what belongs to the repository")
+    tracked = subprocess.run(["git", "-C", ROOT, "ls-tree", "-d", "--name-only", "HEAD"], capture_output=True, text=True,
+                             check=True).stdout.split()
+    assert set(told) == {name for name in tracked if not name.startswith(".")} - {"superres"}
 
 
 def test_source_files_that_the_pages_name_exist() -> None:
