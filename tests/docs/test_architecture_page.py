@@ -37,8 +37,8 @@ def test_every_folder_of_the_repository_is_told() -> None:
     assert all((ROOT / name).is_dir() for name in told)
     if not (ROOT / ".git").exists() or shutil.which("git") is None:
         pytest.skip("no git here to tell what belongs to the repository")
-    tracked = subprocess.run(["git", "-C", ROOT, "ls-tree", "-d", "--name-only", "HEAD"], capture_output=True, text=True,
-                             check=True).stdout.split()
+    tracked = subprocess.run(["git", "-C", ROOT, "ls-tree", "-d", "--name-only", "HEAD"], capture_output=True,
+                             text=True, check=True).stdout.split()
     assert set(told) == {name for name in tracked if not name.startswith(".")} - {"superres"}
 
 
