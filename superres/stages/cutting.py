@@ -1,4 +1,4 @@
-"""Cutting: a registered field becomes a training pair on one grid (READING.md, "The data preparation, settled")."""
+"""Cutting: a registered field becomes a training pair on one grid, coarse pixels as they are, fine ones resampled."""
 
 from __future__ import annotations
 

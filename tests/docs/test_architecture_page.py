@@ -51,6 +51,17 @@ def test_source_files_that_the_pages_name_exist() -> None:
     assert len(re.findall(r"`[\w./]+\.(?:py|h|cpp|cu)`", ARCHITECTURE)) > 40
 
 
+@pytest.mark.parametrize("folder", ["superres", "csrc", "tests", "benchmarks", "plugins", "examples"])
+def test_pages_that_source_files_cite_are_in_the_repository(folder: str) -> None:
+    """A reader has nothing but the repository; paths that begin with ../ lead to data that come separately."""
+    pages = {path.name for part in (".", "docs", "superres/weights", "plugins/*") for path in ROOT.glob(f"{part}/*.md")}
+    for path in sorted((ROOT / folder).rglob("*")):
+        if path.suffix in (".py", ".h", ".cpp", ".cu", ".toml", ".html") and "build" not in path.parts:
+            cited = re.findall(r"(?<![\w./*-])[\w./-]+\.md\b", path.read_text(encoding="utf-8"))
+            lost = [name for name in cited if Path(name).name not in pages and not name.startswith("../shared/data")]
+            assert lost == [], path
+
+
 def test_numbers_of_the_design_are_those_of_the_code() -> None:
     page, limits = words(ARCHITECTURE), PaperRegistrar().options
     assert f"with white at {PAIR_WHITE:.0f}:" in page

@@ -1,4 +1,4 @@
-"""Contrast of three-bar patterns against the supplement's procedure on noise-free images (OPTICS.md)."""
+"""Contrast of three-bar patterns against the supplement's procedure on noise-free images."""
 
 import numpy as np
 import pytest

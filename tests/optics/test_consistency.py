@@ -1,5 +1,5 @@
 """Consistency with the optics: invented structure lights up, the truth does not, and what lies beyond the coarse
-objective cannot be seen (OPTICS.md)."""
+objective cannot be seen."""
 
 import numpy as np
 import pytest

@@ -1,4 +1,4 @@
-"""Slanted-edge transfer against closed forms (OPTICS.md)."""
+"""Slanted-edge transfer against closed forms."""
 
 import numpy as np
 import pytest

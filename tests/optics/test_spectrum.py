@@ -1,4 +1,4 @@
-"""Fourier ring correlation against a known band limit, and power spectra against known noise (OPTICS.md)."""
+"""Fourier ring correlation against a known band limit, and power spectra against known noise."""
 
 from fractions import Fraction
 
