@@ -161,7 +161,8 @@ def tears() -> str:
             *(f"| {title} | " + " | ".join(str(row[key]) for row in rows) + " |" for title, key in (
                 (f"of {rows[0]['fields']}: refused as torn", "torn"), ("refused otherwise", "refused otherwise"),
                 ("kept with a warning", "warned"), ("kept in silence", "silent"),
-                ("of the kept ones not judged", "not judged"))),
+                ("of the kept ones not judged", "not judged"), ("should show, by the field's own word", "should show"),
+                ("of these kept in silence", "should show, silent"))),
             "| error of the worse half, median (px) | " + " | ".join(
                 "–" if row["worse_half_median_px"] is None else f"{row['worse_half_median_px']:.2f}" for row in rows)
             + " |"]))

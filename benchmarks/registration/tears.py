@@ -5,6 +5,7 @@ along the tear than it lies. Both halves are imaged, not shifted, so a tear of a
 refused as torn, kept with a warning, or kept in silence; "not judged" are those of which fewer than four parts have
 enough features to say where they lie. Of kept fields the error is that of the worse half; turning a little, one map
 leaves it about 0.4 of the tear.
+"Should show" are tears of at least the size that the same field without one says it would show.
 Writes benchmarks/registration/tears.json after each section.
 
 Prediction written before the first run, from what the page said: tears up to 1 px are kept, with a warning from 0.5 px
@@ -26,7 +27,7 @@ from superres.api import Mosaic
 from superres.builtin.registrars.paper import PaperRegistrar
 from superres.errors import RegistrationError
 from superres.image import Image
-from superres.registration.torn import MIN_JUDGED
+from superres.registration.torn import MIN_JUDGED, VISIBLE_TEAR
 from superres.transform import Transform, rms_distance_um
 from tests.registration.virtual import CLEAN, COARSE_UM, FINE_UM, HARD, TISSUES, View, random_place, tissue
 
@@ -56,6 +57,7 @@ def fate(registrar: PaperRegistrar, fine: Image, scan: Mosaic, halves: tuple[Tra
         return {"fate": "torn" if error.reason == "torn" else "refused otherwise"}
     judged = float(found.details.get("parts judged", 0.0))
     return {"fate": "warned" if "warning" in found.details else "silent", "judged": judged >= MIN_JUDGED,
+            "shows_px": float(found.details.get(VISIBLE_TEAR, np.inf)),
             "off_px": worse_half_px(found.transform.inverse().linear, halves)}
 
 
@@ -70,9 +72,12 @@ def measured(data: Path, fields: int, names: list[str]) -> Iterator[dict[str, li
             rng = np.random.default_rng([19, number, int(condition is HARD)])
             scan = Mosaic.of(view.whole(rng))
             for truth in [random_place(view, FIELD_PX, rng) for _ in range(fields)]:
+                shows_px = np.inf
                 for by in TEARS_PX:
                     fine, there = torn(view, truth, by, rng)
-                    fates[condition.name][by].append(fate(registrar, fine, scan, (truth, there)))
+                    found = fate(registrar, fine, scan, (truth, there))
+                    shows_px = found.get("shows_px", np.inf) if by == 0 else shows_px
+                    fates[condition.name][by].append(found | {"shows": by > 0 and shows_px <= by})
         yield {view: [row(by, each) for by, each in by_tear.items()] for view, by_tear in fates.items()}
 
 
@@ -81,6 +86,8 @@ def row(by_px: float, fates: list[dict[str, Any]]) -> dict[str, Any]:
     off = [each["off_px"] for each in kept]
     counted = {name: sum(each["fate"] == name for each in fates)
                for name in ("torn", "warned", "silent", "refused otherwise")}
+    counted["should show"] = sum(each["shows"] for each in fates)
+    counted["should show, silent"] = sum(each["shows"] and each["fate"] == "silent" for each in fates)
     return {"tear_px": by_px, "fields": len(fates), **counted, "not judged": sum(not each["judged"] for each in kept),
             "worse_half_median_px": round(float(np.median(off)), 3) if off else None,
             "worse_half_max_px": round(max(off), 3) if off else None}

@@ -23,6 +23,8 @@ BESIDE_PX = 0.5
 MIN_JUDGED, MIN_BESIDE = 4, 2
 TEARS = "tears (too little structure)"
 """What is said to be unjudged of a field with fewer than MIN_JUDGED parts."""
+VISIBLE_TEAR = "smallest tear that shows (coarse px)"
+"""The detail of a registration that says what `visible_tear_px` gives."""
 MAX_BESIDE_SHARE = 0.15
 """True fields under the clean microscope have none, and none farther than 0.21 px; a tear of 1.2 px through the middle
 leaves 0.19, one of 2.4 px 0.9."""

@@ -61,7 +61,8 @@ class PairRow:
     residual_um, confidence: None where none was found.  reason: a short word for why it was rejected, "" if kept;
     message: the same as a sentence; hint: what to do about it.  true_error_px: distance from the simulated truth in
     coarse pixels (RMS over the field), None for real acquisitions.  warning: of a kept one, "" if nothing is wrong.
-    unjudged: what could not be seen of a kept one, "" if everything was.
+    unjudged: what could not be seen of a kept one, "" if everything was.  visible_tear_px: the smallest tear that a
+    kept one would have shown, in coarse pixels, None where it is not known.
     """
 
     name: str
@@ -75,6 +76,7 @@ class PairRow:
     hint: str = ""
     warning: str = ""
     unjudged: str = ""
+    visible_tear_px: float | None = None
 
 
 @dataclass(frozen=True)

@@ -26,6 +26,7 @@ def registration_facts(view: RegistrationView, coarse_pixel_size_um: float) -> d
         "kept": kept,
         "unjudged": {what: [pair.name for pair in kept if pair.unjudged == what]
                      for what in sorted({pair.unjudged for pair in kept} - {""})},
+        "tears": _tears(kept),
         "warned": [pair for pair in kept if pair.warning],
         "rejected": [pair for pair in view.pairs if not pair.kept],
         "key": _example([*(pair.hint + pair.warning for pair in view.pairs), *(each.hint for each in view.lost)]),
@@ -71,6 +72,16 @@ def _lengths_um(slide: SlideView) -> list[float]:
 
 def _residual(pair: PairRow) -> float:
     return -1.0 if pair.residual_um is None else pair.residual_um
+
+
+def _tears(kept: Sequence[PairRow]) -> tuple[float, float, list[str]] | None:
+    """(median and largest of the smallest tears that kept fields would have shown, in coarse px, the fields of the
+    largest)."""
+    known = {pair.name: pair.visible_tear_px for pair in kept if pair.visible_tear_px is not None}
+    if not known:
+        return None
+    largest = max(known.values())
+    return median(known.values()), largest, [name for name, tear in known.items() if tear == largest]
 
 
 def _spread(values: Sequence[float]) -> tuple[float, float, float] | None:

@@ -4,6 +4,7 @@ them."""
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -18,6 +19,7 @@ from superres.image import FloatArray, Image
 from superres.io.atomic import storage_error
 from superres.io.images import read_image, write_image
 from superres.registration.blend import overview
+from superres.registration.torn import VISIBLE_TEAR
 from superres.report.data import FieldOutline, LostSlide, PairRow, RegistrationView, SlideView
 from superres.report.fields import to_uint8
 from superres.resample import bicubic
@@ -87,14 +89,19 @@ def registration_view(registered: Registered, folder: Path, registrar: str, min_
         notes = {str(name): f"{value:g}" if isinstance(value, float) else str(value)
                  for name, value in facts["notes"].items()}
         slides.append(SlideView(slide, pixels, kept["pixel_size_um"], outlines, tuple(notes.items())))
-    rows = tuple(PairRow(record.name, record.specimen, record.kept, record.residual_um, record.confidence,
-                         record.reason, "" if record.kept else record.message, record.true_error_px,
-                         "" if record.kept else record.hint,
-                         *(str(record.details.get(name, "")) if record.kept else ""
-                           for name in ("warning", "unjudged")))
-                 for record in registered.records)
+    rows = tuple(map(_row, registered.records))
     return RegistrationView(registrar, min_confidence, rows, tuple(slides), _checkerboards(registered), tuple(
         LostSlide(slide, error.reason, error.message, error.hint) for slide, error in (lost or {}).items()))
+
+
+def _row(record: PairRecord) -> PairRow:
+    row = PairRow(record.name, record.specimen, record.kept, record.residual_um, record.confidence, record.reason,
+                  true_error_px=record.true_error_px)
+    if not record.kept:
+        return replace(row, message=record.message, hint=record.hint)
+    details = record.details
+    return replace(row, warning=str(details.get("warning", "")), unjudged=str(details.get("unjudged", "")),
+                   visible_tear_px=float(details[VISIBLE_TEAR]) if VISIBLE_TEAR in details else None)
 
 
 def _outline(record: PairRecord, pixel_um: float) -> FieldOutline:

@@ -110,4 +110,8 @@ def test_what_the_page_says_of_tears():
     assert (PARTS, 2 * correlated.MIN_SIDE_PX + 2 * correlated.BORDER_PX) == (4, 48)
     assert (REACH_PX, correlated.REACH_PX) == (16, 6)
     text = PAGE.read_text(encoding="utf-8")
+    tears, unsaid = (sum(row[name] for row in (*clean.values(), *hard.values()))
+                     for name in ("should show", "should show, silent"))
+    assert f"Of {tears} tears of the table that\nare at least as large as their fields say, {unsaid} were kept" in text
+    assert all(row["should show"] == (0 if by < 0.5 else row["fields"]) for by, row in clean.items())
     assert "up to 16 px off" in text and "up to 6 px off" in text and "less than 48 coarse pixels" in text

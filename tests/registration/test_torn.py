@@ -12,7 +12,7 @@ from superres.builtin.registrars.paper import PaperRegistrar
 from superres.errors import RegistrationError
 from superres.image import Image
 from superres.registration.diagnose import swapped
-from superres.registration.torn import parts_of
+from superres.registration.torn import VISIBLE_TEAR, parts_of
 from superres.transform import Transform, Warp, grid_points
 from tests.registration.test_distortion import SIDE_PX, errors_px, view
 from tests.registration.virtual import CLEAN, COARSE_UM, FINE_UM, stained_section
@@ -69,6 +69,28 @@ def test_a_field_too_small_to_see_a_tear_in_says_so(straight: tuple[Image, Image
     small = PaperRegistrar().register(fine.crop(60, 60, 110, 110), coarse).details
     assert float(small["parts judged"]) < 4 and small["unjudged"] == "tears (too little structure)"
     assert "unjudged" not in PaperRegistrar().register(fine, coarse).details
+
+
+def test_the_tear_that_a_field_could_show_is_said_and_is_the_one_it_shows(
+        straight: tuple[Image, Image, Transform]) -> None:
+    """The smaller a field, the larger; a tear of that size or little more, in whole fine pixels, is refused or has a
+    warning."""
+    fine, coarse, _ = straight
+    shows = []
+    for side in (200, SIDE_PX):
+        field = fine.crop(0, 0, side, side)
+        details = PaperRegistrar().register(field, coarse).details
+        assert "warning" not in details
+        shows.append(float(details[VISIBLE_TEAR]))
+        by_px = int(np.ceil(shows[-1] * COARSE_UM / FINE_UM))
+        try:
+            said = PaperRegistrar().register(torn(field, by_px), coarse).details.get("warning", "")
+        except RegistrationError as error:
+            said = error.reason
+        assert said == "torn" or "in a smooth pattern" in str(said) or "halves" in str(said)
+    assert shows[0] > shows[1] and shows[1] <= 0.7
+    assert VISIBLE_TEAR not in PaperRegistrar().register(fine.crop(60, 60, 110, 110), coarse).details
+    assert VISIBLE_TEAR not in PaperRegistrar(warp="smooth").register(fine, coarse).details
 
 
 def test_a_stretched_field_is_refused_and_the_warp_takes_it(straight: tuple[Image, Image, Transform]) -> None:

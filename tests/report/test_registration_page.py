@@ -102,6 +102,17 @@ def test_what_could_not_be_judged_is_on_the_page(run: ReportData, read_page: Cal
     assert "judged for" not in seen
 
 
+def test_the_page_says_which_tears_would_have_been_seen(run: ReportData, read_page: Callable[[str], Any]) -> None:
+    assert run.registration is not None
+    rows = [PairRow(f"f{number}", "lung", True, 0.01, 0.7, visible_tear_px=px)
+            for number, px in enumerate((0.5, 0.5, 1.4, None))]
+    page, even, without = (render(dataclasses.replace(run, registration=dataclasses.replace(
+        run.registration, pairs=tuple(pairs)))) for pairs in (rows, rows[:2], rows[3:]))
+    assert "said from 0.5 coarse px on (median; from 1.4 px on in f2): smaller ones pass" in read_page(page).text
+    assert "said from 0.5 coarse px on: smaller ones pass in silence" in read_page(even).text
+    assert "tears show from" in page and "tear" not in read_page(without).text.split("Registration")[-1]
+
+
 def test_a_page_of_its_own_tells_the_same(run: ReportData, slide: SlideView, read_page: Callable[[str], Any],
                                           tmp_path: Any) -> None:
     assert run.registration is not None

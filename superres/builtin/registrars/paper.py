@@ -24,7 +24,8 @@ from superres.registration.diagnose import Limits, fit_features, refuse, refuse_
 from superres.registration.features import detect, smooth
 from superres.registration.find import Found, reduction_for
 from superres.registration.similarity import expected_error_um
-from superres.registration.torn import NO_PARTS, TEARS, Parts, parts_of
+from superres.registration.torn import NO_PARTS, TEARS, VISIBLE_TEAR, Parts, parts_of
+from superres.registration.visible import visible_tear_px
 from superres.transform import Map, Transform, Warp
 
 CONTEXT_SIZE_PX = 2000
@@ -248,6 +249,10 @@ class PaperRegistrar(Registrar):
         details |= {"parts judged": float(len(parts.off_px)), "parts beside their place": float(parts.beside)}
         if not parts.judged:
             details["unjudged"] = TEARS
+        if not isinstance(transform, Warp):  # which follows a tear, so that little is left to see of it
+            visible = visible_tear_px(sharpened.blocks if isinstance(sharpened, Sharpened) else None, parts,
+                                      field.pixel_um, field.template.shape, MAX_TREND_PX)
+            details |= {} if visible is None else {VISIBLE_TEAR: visible}
         if parts.torn and not _stepped(sharpened):
             raise refuse_torn(field.name, parts, self.options.warp != "none")
 
