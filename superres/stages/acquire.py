@@ -8,13 +8,13 @@ from contextlib import suppress
 from typing import Literal
 
 from superres.api.source import Acquisition, Source
-from superres.errors import ImageError
+from superres.errors import ImageError, SourceError
 from superres.events import Events, Progress
 from superres.image import Image, Readable, require_white
 from superres.io.images import ImageFile
 from superres.scan_folder import read_scan_folder, write_scan_folder
 from superres.stages.blame import blamed
-from superres.stages.store import StageFolder
+from superres.stages.store import StageFolder, safe_name
 
 SCAN = "scan"
 
@@ -45,9 +45,9 @@ def acquired(source: Source, events: Events) -> Acquisition:
     """What a source gives, kept nowhere.  events: for those whose `acquire` takes them; the others cannot be stopped.
 
     Raises PluginError where it fails or gives something else, Cancelled where a source that hears of it stops,
-    SourceError where frames of a plug-in's own kind have another pixel size than the acquisition, and ImageError for
-    ready pairs with a white level that is far too small: nothing after this would doubt it, while pairs of a scan are
-    doubted where they are cut.
+    SourceError where frames of a plug-in's own kind have another pixel size than the acquisition, or where two slides
+    would have files of one name, and ImageError for ready pairs with a white level that is far too small: nothing after
+    this would doubt it, while pairs of a scan are doubted where they are cut.
     """
     with blamed(source, "while it acquired"):
         gather: Callable[..., object] = source.acquire
@@ -59,6 +59,7 @@ def acquired(source: Source, events: Events) -> Acquisition:
         require_white(pair.coarse)
         require_white(pair.fine)
     _ask_first_frames(acquisition)
+    _require_own_files(acquisition)
     return acquisition
 
 
@@ -89,6 +90,16 @@ def _ask_first_frames(acquisition: Acquisition) -> None:
         if first is not None:
             with suppress(ImageError):  # a damaged frame is told where it costs its place
                 acquisition.require_pixel_size(kind, first.read())
+
+
+def _require_own_files(acquisition: Acquisition) -> None:
+    """Mosaics, overviews and scan folders are called after slides: the second of a name would replace the first."""
+    slides: dict[str, str] = {}
+    for scan in acquisition.scans:
+        other = slides.setdefault(safe_name(scan.slide), scan.slide)
+        if other != scan.slide:
+            raise SourceError(f"slides '{other}' and '{scan.slide}' would have files of one name, "
+                              f"'{safe_name(scan.slide)}'", hint="rename the folder of one of them")
 
 
 def _in_memory(acquisition: Acquisition) -> bool:

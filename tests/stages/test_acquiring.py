@@ -8,10 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from superres.api import Acquisition, Events, Progress, Source
+from superres.api import Acquisition, Events, Progress, Scan, Source, Tile
 from superres.builtin.sources.pairs import PairsSource
 from superres.builtin.sources.simulate import SimulateSource
-from superres.errors import Cancelled, ImageError
+from superres.errors import Cancelled, ImageError, SourceError
 from superres.image import Image
 from superres.io.images import write_image
 from superres.stages.acquire import acquired
@@ -87,3 +87,20 @@ def test_ready_pairs_far_brighter_than_their_white_level_are_refused_as_scans_ar
     with pytest.raises(ImageError, match=f"'{wrong}/slide/a.tif' are brighter than its white level 255"):
         acquired(PairsSource(folder=tmp_path), Events())
     assert len(acquired(PairsSource(folder=tmp_path, white_level=4095), Events()).pairs) == 1
+
+
+@pytest.mark.parametrize(("slides", "clash"), [(("s 1", "s_1"), True), (("a:b", "a*b"), True), (("s 1", "s 2"), False)])
+def test_two_slides_whose_files_would_have_one_name_are_refused(slides: tuple[str, str], clash: bool) -> None:
+    """The mosaic of the second would take the place of the first's, without a word."""
+    class Two(Source):
+        name = "two"
+
+        def acquire(self) -> Acquisition:
+            tile = Image(np.zeros((8, 8), np.uint8), 0.185, name="tile")
+            return Acquisition(tuple(Scan(slide, (Tile(tile),), ()) for slide in slides))
+
+    if not clash:
+        assert len(acquired(Two(), Events()).scans) == 2
+        return
+    with pytest.raises(SourceError, match=r"would have files of one name, '[sa]_[1b]'"):
+        acquired(Two(), Events())
