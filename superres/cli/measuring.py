@@ -151,6 +151,7 @@ def _region(text: str | None) -> tuple[int, int, int, int] | None:
 
 def _read(path: Path, pixel_size_um: float | None) -> tuple[str, Image, float | None]:
     """(name, image, its pixel size, None where nobody knows it)."""
+    from superres.io.arrays import read_array
     from superres.io.header import square_pixel_size_um
     from superres.io.images import read_header, read_image
 
@@ -158,34 +159,9 @@ def _read(path: Path, pixel_size_um: float | None) -> tuple[str, Image, float | 
         raise SuperresError(f"--pixel-size-um is {pixel_size_um:g}; expected a positive number",
                             hint="the distance of two pixels on the object, in µm")
     if path.suffix.lower() == ".npy":
-        return path.name, _read_array(path, pixel_size_um or 1.0), pixel_size_um
+        return path.name, read_array(path, pixel_size_um or 1.0), pixel_size_um
     size = pixel_size_um if pixel_size_um is not None else square_pixel_size_um(read_header(path), path.name)
     return path.name, read_image(path, size if size is not None else 1.0), size
-
-
-def _read_array(path: Path, pixel_size_um: float) -> Image:
-    """A NumPy array of intensities, whose largest value means white."""
-    import numpy as np
-
-    from superres.image import Image
-
-    try:
-        array = np.load(path, allow_pickle=False)
-    except FileNotFoundError:
-        raise ImageError(f"no such file: '{path}'", hint="check the path and its spelling") from None
-    except (OSError, ValueError, EOFError) as error:
-        raise ImageError(f"'{path}' cannot be read: {error}", hint="expected a NumPy array file") from error
-    if not isinstance(array, np.ndarray) or array.dtype.kind not in "uifb":
-        raise ImageError(f"'{path.name}' holds {getattr(array, 'dtype', 'several arrays')}; expected one array of "
-                         "numbers", hint="save the intensities with numpy.save")
-    if array.size == 0:
-        raise ImageError(f"'{path.name}' is empty: shape {array.shape}", hint="give an image with pixels in it")
-    array = np.asarray(array, dtype=np.float32)
-    if np.isfinite(array).all() and not (array.min() >= 0 and array.max() > 0):
-        raise ImageError(f"'{path.name}' holds values from {array.min():g} to {array.max():g}; expected intensities "
-                         "of 0 and more, not all 0", hint="add the camera's offset, or give the image before it was "
-                         "subtracted")
-    return Image(array, pixel_size_um, float(array.max()), path.name)
 
 
 def _with_size(path: Path, pixel_size_um: float | None) -> Image:

@@ -1,1 +1,1 @@
-"""Files: images, scan folders, weights.  Everything is written under a temporary name and renamed into place."""
+"""Files: images, NumPy arrays, tables, weights.  All are written under a temporary name and renamed into place."""
