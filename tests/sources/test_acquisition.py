@@ -187,7 +187,7 @@ def test_dim_images_of_a_16_bit_camera_are_fine(tmp_path, rng):
 
 def test_only_a_few_files_are_opened_to_see_their_depth(tmp_path, rng, monkeypatch):
     """Of 12 dark tiles and a field 6 are looked at; files that state their white level, and 8-bit ones, never."""
-    from superres.builtin.sources import consistency
+    from superres.builtin.sources import headers
 
     opened = []
 
@@ -195,7 +195,7 @@ def test_only_a_few_files_are_opened_to_see_their_depth(tmp_path, rng, monkeypat
         opened.append(path.name)
         return read_image(path, **sizes)
 
-    monkeypatch.setattr(consistency, "read_image", counting)
+    monkeypatch.setattr(headers, "read_image", counting)
     for number in range(12):
         save(tmp_path / "coarse" / "s" / f"{number}.tif", rng, dtype=np.uint16)
     save(tmp_path / "fine" / "s" / "f.tif", rng, FINE, dtype=np.uint16)

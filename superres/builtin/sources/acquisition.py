@@ -10,14 +10,6 @@ from pydantic import Field, ValidationInfo, field_validator, model_validator
 
 from superres.api.plugin import ResolvedPath
 from superres.api.source import Acquisition, FineField, Scan, Source, Tile
-from superres.builtin.sources.consistency import (
-    check_alike,
-    check_finer,
-    check_not_exchanged,
-    check_white_level,
-    common_pixel_size_um,
-    readable_headers,
-)
 from superres.builtin.sources.files import (
     Patterns,
     files_fingerprint,
@@ -27,6 +19,14 @@ from superres.builtin.sources.files import (
     searched,
     specimens_from_table,
     unique_names,
+)
+from superres.builtin.sources.headers import (
+    check_alike,
+    check_finer,
+    check_not_exchanged,
+    check_white_level,
+    common_pixel_size_um,
+    readable_headers,
 )
 from superres.builtin.sources.objectives import OpticsOptions
 from superres.builtin.sources.places import Places, along_image_axes, places_from_names, places_from_table

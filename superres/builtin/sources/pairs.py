@@ -11,7 +11,6 @@ from pydantic import Field, field_validator
 
 from superres.api.plugin import ResolvedPath
 from superres.api.source import Acquisition, Pair, Source
-from superres.builtin.sources.consistency import check_finer, check_white_level, common_pixel_size_um, read_headers
 from superres.builtin.sources.files import (
     Patterns,
     files_fingerprint,
@@ -22,6 +21,7 @@ from superres.builtin.sources.files import (
     searched,
     specimens_from_table,
 )
+from superres.builtin.sources.headers import check_finer, check_white_level, common_pixel_size_um, read_headers
 from superres.builtin.sources.objectives import OpticsOptions
 from superres.errors import SourceError
 from superres.io.header import ImageHeader
