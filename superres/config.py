@@ -5,14 +5,14 @@ from __future__ import annotations
 import re
 import tomllib
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 from superres.errors import ConfigError, Problem
 
 Stage = Literal["acquire", "register", "train", "infer", "evaluate", "report"]
-STAGES: tuple[Stage, ...] = ("acquire", "register", "train", "infer", "evaluate", "report")
+STAGES: tuple[Stage, ...] = get_args(Stage)
 EVALUATORS = ("ssim", "psnr", "difference-map")
 """Evaluators of a pipeline file that lists none."""
 Augment = Literal["none", "flips-and-turns", "flips-turns-and-colours", "flips-turns-and-stains"]

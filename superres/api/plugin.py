@@ -7,12 +7,12 @@ import os
 import re
 from abc import ABC
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, get_args
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, ValidationInfo
 
 Kind = Literal["source", "registrar", "model", "loss", "evaluator"]
-KINDS: tuple[Kind, ...] = ("source", "registrar", "model", "loss", "evaluator")
+KINDS: tuple[Kind, ...] = get_args(Kind)
 
 _VARIABLE = re.compile(r"\$\{([^}]*)\}")
 

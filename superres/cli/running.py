@@ -10,6 +10,7 @@ import typer
 from superres.cli.shared import Overrides, PipelineFile, console_events, saying_new_folders
 
 StageName = Literal["acquire", "register", "train", "infer", "evaluate", "report"]
+"""Those of config.Stage: `superres --help` need not wait for pydantic."""
 
 
 def run(
