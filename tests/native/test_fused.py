@@ -6,6 +6,7 @@ Emulated, sanitizers on, as in test_parity.py, whose list runs through both kind
 from __future__ import annotations
 
 import os
+import re
 
 import numpy as np
 import pytest
@@ -49,6 +50,23 @@ def same_bits(place, folder, case, *inputs):
     (_, apart), (_, fused) = served(place, folder, case, (LAYERS, BLOCKS), *inputs)
     for one, other in zip(apart, fused, strict=True):
         np.testing.assert_array_equal(one, other)
+
+
+def test_the_page_tells_launches_and_workspace_of_each_variant(tmp_path, project_root):
+    """docs/engine.md, for the paper's network and its largest frame."""
+    case, request, side = random_specimen(), Request(), 2048
+    variants = {"layers": LAYERS, "blocks": BLOCKS, "folded": FOLDED}
+    for variant in variants.values():
+        request.model(case.hyper, case.tensors, EMULATED, variant=variant)
+        request.workspace(1, side, side)
+    answers = [each.message for each in request.serve([builds.emulation() / "superres_parity"], tmp_path)]
+    page = " ".join((project_root / "docs" / "engine.md").read_text(encoding="utf-8").split())
+    told = dict(re.findall(r"\| `(\w+)`(?: \(default\))? \| (\d+) \|", page))
+    assert told == {name: re.search(r"^launches=(\d+)$", said, re.MULTILINE)[1]
+                    for name, said in zip(variants, answers[::2], strict=True)}
+    layers, _, folded = (int(answer) for answer in answers[1::2])
+    assert f"{folded / side ** 2:.0f} instead of {layers / side ** 2:.0f} bytes of workspace a pixel" in page
+    assert f"frame takes {folded / 1e9:.2f} GB of workspace whole" in page
 
 
 @pytest.mark.parametrize("architecture", LIMITS)
