@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 from typing import Any
 
@@ -41,10 +42,15 @@ def buffer_of(image: Any) -> Buffer:
                              hint="copy it: numpy.ascontiguousarray")
         strides, address, device = tuple(stride // width for stride in image.strides), image.ctypes.data, CPU
     else:
-        strides, address = tuple(image.stride()), int(image.data_ptr())
-        device = int(image.device.index or 0) if image.device.type == "cuda" else CPU
         if image.device.type not in ("cuda", "cpu"):
             raise ImageError(f"image lies on {image.device}; expected cpu or cuda")
+        if str(image.layout) != "torch.strided":
+            raise ImageError(f"image has layout {image.layout}; expected torch.strided", hint="call its to_dense()")
+        if image.is_neg():
+            raise ImageError("image is a view of its negative, whose memory holds the other sign",
+                             hint="call its resolve_neg()")
+        strides, address = tuple(image.stride()), int(image.data_ptr())
+        device = int(image.device.index or 0) if image.device.type == "cuda" else CPU
     return Buffer(address, strides, shape, dtype == "uint8", device)
 
 
@@ -62,14 +68,39 @@ def is_free_of_overlap(buffer: Buffer) -> bool:
     return True
 
 
+def have_common_memory(one: Buffer, other: Buffer) -> bool:
+    """Whether the ranges of memory from the first to the last element meet.  Stricter than need be: what interleaves
+    without meeting is not seen to be apart."""
+    if one.device != other.device or 0 in one.shape or 0 in other.shape:
+        return False
+    (first, end), (other_first, other_end) = (_range(each) for each in (one, other))
+    return first < other_end and other_first < end
+
+
+def _range(buffer: Buffer) -> tuple[int, int]:
+    """Addresses of the first byte and of the one after the last."""
+    width = 1 if buffer.is_u8 else 4
+    steps = [stride * (extent - 1) for stride, extent in zip(buffer.strides, buffer.shape, strict=True)]
+    return (buffer.address + width * sum(min(0, step) for step in steps),
+            buffer.address + width * (sum(max(0, step) for step in steps) + 1))
+
+
+def is_tensor(image: Any) -> bool:
+    """Whether it is a torch tensor, of whatever class; torch is not imported for the question."""
+    torch = sys.modules.get("torch")
+    return torch is not None and isinstance(image, torch.Tensor)
+
+
 def array_or_tensor(image: Any) -> Any:
     """A numpy array or torch tensor as it is; another object with `__dlpack__` as one of them on the same memory: an
     array on the host, a tensor on a GPU.
 
     Raises ImageError for another object or device, or for an element type that numpy does not have.
     """
-    if isinstance(image, np.ndarray) or type(image).__module__.partition(".")[0] == "torch":
+    if isinstance(image, np.ndarray):
         return image
+    if is_tensor(image):
+        return image.resolve_neg()      # the same tensor, unless it is a view of its negative
     if not hasattr(image, "__dlpack__"):
         raise ImageError(f"image is a {type(image).__name__}; expected a numpy array, a torch tensor or an object with "
                          "__dlpack__")

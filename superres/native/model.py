@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from superres.native.buffer import (
     array_or_tensor,
     buffer_name,
     buffer_of,
+    have_common_memory,
     is_free_of_overlap,
     place_name,
 )
@@ -52,9 +54,10 @@ class Band:
 class NativeModel:
     """A network of libsuperres with its weights, on one device.  Immutable: any number of threads may call it."""
 
-    def __init__(self, core_model: Any, device: int, up: int, down: int) -> None:
-        """Use `create`."""
+    def __init__(self, core_model: Any, device: int, up: int, down: int, weights_id: str = "") -> None:
+        """Use `create`.  weights_id: the same for models of the same network and weights."""
         self._core = core_model
+        self.weights_id = weights_id
         self.device = device
         self.up = up
         self.down = down
@@ -77,7 +80,10 @@ class NativeModel:
             made = core.Model(numbers, list(tensors.items()), device, threads, get_args(Variant).index(variant))
         except core.NativeFailure as failure:
             raise _error(failure) from None
-        return cls(made, device, int(hyper["up"]), int(hyper["down"]))
+        digest = hashlib.sha256(repr(numbers).encode())
+        for name in sorted(tensors):
+            digest.update(name.encode() + np.ascontiguousarray(tensors[name], np.float32).tobytes())
+        return cls(made, device, int(hyper["up"]), int(hyper["down"]), digest.hexdigest())
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Self:
         """Itself: nothing in it can change, so copies of a module around it share its weights."""
@@ -101,7 +107,7 @@ class NativeModel:
     def band_rows(self, count: int, height: int, width: int, workspace_bytes: int) -> int:
         """How many rows each band of a frame may have for a workspace of so many bytes: all where they fit, 0 where no
         band does."""
-        return int(self._core.band_rows(count, height, width, workspace_bytes))
+        return int(self._core.band_rows(count, height, width, max(0, workspace_bytes)))
 
     def band(self, height: int, first: int, rows: int) -> Band:
         """The band of rows [first, first + rows) of a frame of `height`.
@@ -159,7 +165,7 @@ class NativeModel:
 
     def run(self, image: Any, result: Any, source: Buffer | None = None) -> None:
         """The same into an array of the caller's: (N, 3, H', W') of the dtype and device of `image`, writeable, of any
-        strides by which no two elements share memory."""
+        strides by which no two elements share memory, and none with the image."""
         source = source if source is not None else buffer_of(image)
         rows = source.shape[2]
         self._run(result, source, Band(0, rows, 0, self.output_shape(rows, 1)[0], 0))
@@ -223,6 +229,9 @@ class NativeModel:
         if not is_free_of_overlap(target):
             raise ImageError(f"the output has strides of {target.strides} elements for {target.shape}: elements share "
                              "memory; expected a place for each", hint="allocate it: NativeModel.allocate")
+        if have_common_memory(source, target):
+            raise ImageError("the output lies in the memory of the image; expected memory of its own",
+                             hint="allocate it: NativeModel.allocate")
         wanted = (source.shape[0], 3, band.out_rows, self.output_shape(1, source.shape[3])[1])
         if target.shape != wanted or target.is_u8 != source.is_u8 or target.device != source.device:
             raise ImageError(f"the output is {buffer_name(target)}; expected {wanted}, of the input's dtype and device")

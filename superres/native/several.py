@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from superres.errors import EngineError, ImageError
+from superres.native.buffer import is_tensor
 from superres.native.model import Band, NativeModel
 
 
@@ -21,10 +22,13 @@ class SeveralModels:
     """
 
     def __init__(self, models: Sequence[NativeModel]) -> None:
-        """models: with the same weights.  Raises EngineError for none, or for networks of unlike geometry."""
+        """models: of one network.  Raises EngineError for none, or for networks of unlike geometry or weights."""
         facts = [{key: model.describe()[key] for key in ("channels", "up", "down")} for model in models]
         if not facts or any(each != facts[0] for each in facts):
             raise EngineError(f"models have geometries {facts}; expected one or more of the same")
+        unlike = [number for number, model in enumerate(models) if model.weights_id != models[0].weights_id]
+        if unlike:
+            raise EngineError(f"models {unlike} (from 0) have other weights than the first; expected the same for all")
         self.models = tuple(models)
         self._multiple = int(models[0].describe()["origin_multiple"])
 
@@ -36,7 +40,7 @@ class SeveralModels:
     def __call__(self, image: Any) -> Any:
         """(N, 3, H, W) numpy array or torch tensor, uint8 or float32, on the host or on a GPU → (N, 3, H', W') of the
         same kind, where the input lies.  Raises ImageError, EngineError of the first band that failed."""
-        if not isinstance(image, np.ndarray) and type(image).__module__.partition(".")[0] != "torch":
+        if not isinstance(image, np.ndarray) and not is_tensor(image):
             raise ImageError(f"image is a {type(image).__name__}; expected a numpy array or a torch tensor")
         if len(image.shape) != 4 or 0 in image.shape[2:]:
             raise ImageError(f"image has shape {tuple(image.shape)}; expected (N, 3, H, W)")

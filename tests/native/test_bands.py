@@ -161,6 +161,18 @@ def test_networks_that_are_not_the_same_cannot_share_a_frame(small):
 
 
 @needs_native
+@pytest.mark.parametrize("change", [{"seed": 1}, {"grow": "first"}, {"input_relu": True}], ids=str)
+def test_networks_of_other_weights_do_not_share_a_frame(change):
+    """Half of the result would be another network's, and nobody would see where it begins."""
+    one, other = ({"base_channels": 6, "blocks": 1, "alpha": 0, **more} for more in ({}, change))
+    models = [NativeModel.create(case.hyper, case.tensors, threads=1)
+              for case in (random_specimen(**options) for options in (one, one, other))]
+    SeveralModels(models[:2])
+    with pytest.raises(EngineError, match=r"models \[2\] \(from 0\) have other weights"):
+        SeveralModels(models)
+
+
+@needs_native
 def test_an_error_of_a_band_reaches_the_caller(small):
     with pytest.raises(ImageError, match="dtype float64"):
         SeveralModels([small[1]] * 2)(np.zeros((1, 3, 8, 8)))

@@ -12,6 +12,7 @@ import torch
 from superres import native
 from superres.errors import EngineError, ImageError, WeightsError
 from superres.native.model import NativeModel
+from superres.native.several import SeveralModels
 
 from .conftest import stained
 
@@ -117,6 +118,52 @@ class Foreign:
 
     def __dlpack_device__(self):
         return self.kind, 0
+
+
+class Labelled(torch.Tensor):
+    """A tensor of another library's class, as torchvision's tv_tensors are."""
+
+
+def test_a_tensor_of_another_class_is_a_tensor(model):
+    images = torch.from_numpy(stained(1, 5, 6))
+    for special in (images.as_subclass(Labelled), images.clone().requires_grad_().as_subclass(Labelled)):
+        for result in (model(special), SeveralModels([model, model])(special)):
+            assert isinstance(result, torch.Tensor) and torch.equal(result, model(images))
+
+
+def test_a_tensor_whose_memory_holds_the_other_sign_is_read_as_what_it_is(model):
+    """As the imaginary part of a conjugate, for instance."""
+    images = torch.from_numpy(stained(1, 5, 6))
+    negative = torch.complex(torch.zeros_like(images), images).conj().imag
+    assert negative.is_neg() and torch.equal(negative, -images)
+    assert torch.equal(model(negative), model(-images))
+    with pytest.raises(ImageError, match="holds the other sign"):
+        model.run(negative, model.allocate(images))
+
+
+def test_a_sparse_tensor_is_refused(model):
+    with pytest.raises(ImageError, match=r"layout torch.sparse_coo; expected torch.strided"):
+        model(torch.zeros(1, 3, 4, 4).to_sparse())
+
+
+def test_an_output_in_the_memory_of_the_image_is_refused(model):
+    """A second image would be read after the first one's output was written over it."""
+    memory = np.ones(10_000, np.float32)
+    images, before = memory[:96].reshape(2, 3, 4, 4), memory.copy()
+    for offset in (0, 95):
+        with pytest.raises(ImageError, match="lies in the memory of the image"):
+            model.run(images, memory[offset:offset + 600].reshape(2, 3, 10, 10))
+    with pytest.raises(ImageError, match="lies in the memory of the image"):
+        model.run(images[:, :, ::-1], memory[95:695].reshape(2, 3, 10, 10)[::-1, :, ::-1])
+    np.testing.assert_array_equal(memory, before)
+    model.run(images, memory[96:696].reshape(2, 3, 10, 10))
+    np.testing.assert_array_equal(memory[96:696].reshape(2, 3, 10, 10), model(images))
+
+
+@pytest.mark.parametrize("bytes_", [0, -1])
+def test_no_workspace_is_too_little(model, bytes_):
+    with pytest.raises(EngineError, match=f"fits a workspace of {bytes_} bytes"):
+        model(np.zeros((1, 3, 4, 4), np.float32), workspace_bytes=bytes_)
 
 
 def test_nothing_in_nothing_out(model):
