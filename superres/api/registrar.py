@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
@@ -141,6 +142,8 @@ class Registration:
     place in the mosaic cancels.  None: measured in the mosaic.
     residual_map_um: (n, 4) what the place leaves, block by block, or None: (y, x) of a block's centre in fine µm, and
     how far, (y, x) in µm, the fine image shows it from where the transform says.
+    Numbers of numpy become Python's, which JSON takes.  Raises TypeError for a transform, or a detail, of another kind,
+    and ValueError for numbers that are not finite or out of range.
     """
 
     transform: Map
@@ -151,10 +154,24 @@ class Registration:
     residual_map_um: npt.NDArray[np.float64] | None = field(default=None, repr=False)
 
     def __post_init__(self) -> None:
+        if not isinstance(self.transform, Map):
+            raise TypeError(f"transform is a {type(self.transform).__name__}; expected a Transform or a Warp")
+        for name in ("residual_um", "confidence"):
+            object.__setattr__(self, name, float(getattr(self, name)))
         if not 0.0 <= self.confidence <= 1.0:
             raise ValueError(f"confidence is {self.confidence}; expected 0 … 1")
-        if not self.residual_um >= 0.0:
-            raise ValueError(f"residual_um is {self.residual_um}; expected >= 0")
+        if not 0.0 <= self.residual_um < math.inf:
+            raise ValueError(f"residual_um is {self.residual_um}; expected a finite number >= 0")
+        object.__setattr__(self, "details", {str(key): _detail(key, value) for key, value in self.details.items()})
+
+
+def _detail(key: str, value: object) -> float | str:
+    plain = value.item() if isinstance(value, np.generic) else value
+    if not isinstance(plain, int | float | str):
+        raise TypeError(f"detail '{key}' is a {type(value).__name__}; expected a number or text")
+    if isinstance(plain, float) and not math.isfinite(plain):
+        raise ValueError(f"detail '{key}' is {plain}; expected a finite number")
+    return plain
 
 
 class Registrar(Plugin):

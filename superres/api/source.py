@@ -97,7 +97,7 @@ class Acquisition:
     """Everything that a run starts from: scans to register, or pairs that are registered already.
 
     scale: nominal L = coarse pixel size / fine pixel size.  simulated: a sentence for the report that says what was
-    simulated, or "" for camera images.  provenance: name → value, shown in the report (files, licences, seeds).
+    simulated, or "" for camera images.  provenance: name → text, shown in the report (files, licences, seeds).
     coarse_pixel_size_um, fine_pixel_size_um: of all images; weights, outputs and reports are made with these.
     Names of tiles, fields, pairs, slides and specimens become file names: no "/", "\\" or NUL in them, no "." in front.
     Raises SourceError if there is nothing in it, for a name that is no file name, if a name stands twice (fields and
@@ -141,6 +141,8 @@ class Acquisition:
         for kind in ("coarse", "fine"):
             name = f"{kind}_pixel_size_um"
             object.__setattr__(self, name, _pixel_size(name, getattr(self, name)))
+        object.__setattr__(self, "simulated", str(self.simulated or ""))
+        object.__setattr__(self, "provenance", {str(key): str(value) for key, value in self.provenance.items()})
         for scan in self.scans:
             for tile in scan.tiles:
                 self.require_pixel_size("coarse", tile.image)

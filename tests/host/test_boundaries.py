@@ -1,10 +1,13 @@
-"""What plug-ins hand over is checked where it enters: names that become files, pixel sizes, geometries that cannot be
-tiled."""
+"""What plug-ins hand over is checked where it enters: names that become files, pixel sizes, places, geometries that
+cannot be tiled."""
+
+import json
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from superres.api import Acquisition, Events, FineField, Pair, Scan, Source, Tile
+from superres.api import Acquisition, Events, FineField, Pair, Registration, Scan, Source, Tile, Transform
 from superres.api.model import Geometry
 from superres.errors import SourceError
 from superres.image import Image
@@ -108,6 +111,32 @@ def test_frames_that_are_read_later_are_asked_when_they_are(coarse_um, fine_um, 
 
     with pytest.raises(SourceError, match=f"^{kind} image "):
         acquired(Lazy(), Events())
+
+
+def test_provenance_becomes_text_that_json_takes():
+    made = Acquisition((scan(),), provenance={"folder": Path("/slides"), "seed": np.int64(7), 3: None}, simulated=None)
+    assert (made.provenance, made.simulated) == ({"folder": "/slides", "seed": "7", "3": "None"}, "")
+
+
+def test_a_registration_holds_what_json_takes():
+    details = {"peak": np.float32(0.5), "inliers": np.int64(12), "found by": "features", "count": 3}
+    made = Registration(Transform.identity(), np.float32(0.25), np.float64(1.0), details)
+    assert json.loads(json.dumps([made.residual_um, made.confidence, dict(made.details)], allow_nan=False)) == [
+        0.25, 1.0, {"peak": 0.5, "inliers": 12, "found by": "features", "count": 3}]
+
+
+@pytest.mark.parametrize(("given", "error", "words"), [
+    ((np.eye(3), 0.1, 1.0), TypeError, "transform is a ndarray; expected a Transform or a Warp"),
+    ((Transform.identity(), np.inf, 1.0), ValueError, "residual_um is inf; expected a finite number >= 0"),
+    ((Transform.identity(), np.nan, 1.0), ValueError, "residual_um is nan"),
+    ((Transform.identity(), 0.1, 1.5), ValueError, "confidence is 1.5"),
+    ((Transform.identity(), 0.1, np.nan), ValueError, "confidence is nan"),
+    ((Transform.identity(), 0.1, 1.0, {"peaks": [1, 2]}), TypeError, "detail 'peaks' is a list; expected a number or"),
+    ((Transform.identity(), 0.1, 1.0, {"peak": np.float32("nan")}), ValueError, "detail 'peak' is nan"),
+])
+def test_a_registration_that_could_not_be_stored_is_refused_where_it_is_made(given, error, words):
+    with pytest.raises(error, match=words):
+        Registration(*given)
 
 
 @pytest.mark.parametrize(("numbers", "words"), [
