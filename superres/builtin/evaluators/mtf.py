@@ -45,7 +45,7 @@ class MtfEvaluator(CaseMeanEvaluator):
         except ImageError as reason:
             self.leave_out(f"'{case.name}' is not scored: {reason.message}")
             return
-        model, bicubic = (self._measured(image, reading, case) for image in (case.prediction, case.bicubic))
+        model, bicubic = (self._measured(image, reading) for image in (case.prediction, case.bicubic))
         finest = [_finest_per_mm(rows, case) for rows in (model, bicubic)]
         mean = [float(np.mean([row.measured.contrast for row in rows])) for rows in (model, bicubic)]
         self.record((finest[0], finest[1]), (mean[0], mean[1]))
@@ -61,7 +61,7 @@ class MtfEvaluator(CaseMeanEvaluator):
         def draw(axes: Any) -> None:
             for title, image in images.items():
                 if image is not None:
-                    points = by_frequency(self._measured(image, reading, case), case.fine_pixel_size_um)
+                    points = by_frequency(self._measured(image, reading), case.fine_pixel_size_um)
                     axes.plot(*zip(*points, strict=True), marker="o", markersize=3, color=COLOURS[title], label=title)
             frequency = np.linspace(0, 1.1 * coarse.cutoff_cycles_per_um, 200)
             axes.plot(1000 * frequency, weak_object_transfer(frequency, coarse), color="#8a9199", linewidth=1,
@@ -78,7 +78,7 @@ class MtfEvaluator(CaseMeanEvaluator):
     def _reading(self, case: Case) -> TargetReading:
         return read_target(luma(case.truth if case.truth is not None else case.prediction), case.fine_pixel_size_um)
 
-    def _measured(self, image: Any, reading: TargetReading, case: Case) -> tuple[ElementContrast, ...]:
+    def _measured(self, image: Any, reading: TargetReading) -> tuple[ElementContrast, ...]:
         return measure_target(luma(image), reading.patterns, self.options.bar_share)
 
 

@@ -57,15 +57,13 @@ class BarPlace:
 class BarContrast:
     """contrast: (Imax − Imin)/(Imax + Imin), 0 where the pattern is not preserved; reason says why, "" otherwise.
 
-    i_max, i_min: the extrema used.  positions: in periods from the middle bar.  profile: intensity there.
-    noise: standard deviation of the profile's noise.  sampling_limited: fewer than 6 px a period.
+    i_max, i_min: the extrema used.  noise: standard deviation of the profile's noise.  sampling_limited: fewer than
+    6 px a period.
     """
 
     contrast: float
     i_max: float
     i_min: float
-    positions: Reals
-    profile: Reals
     noise: float
     sampling_limited: bool
     reason: str = ""
@@ -126,7 +124,7 @@ def measure_bars(coefficients: Reals, place: BarPlace, noise: ProfileNoise, shar
     elif any(sign * (inner[k] - outer[k + side]) < NOISE_FACTOR * sd for k in (0, 1) for side in (0, 1)):
         reason = "not above the noise"
     contrast = 0.0 if reason or i_max + i_min <= 0 else (i_max - i_min) / (i_max + i_min)
-    return BarContrast(contrast, i_max, i_min, positions, profile, sd, limited, reason)
+    return BarContrast(contrast, i_max, i_min, sd, limited, reason)
 
 
 def spline_coefficients(plane: npt.NDArray[np.floating]) -> Reals:

@@ -208,7 +208,7 @@ def _refine(triplets: Sequence[Triplet], layout: _Layout, winner: _Hypothesis
     origins = nest_origins()
     nests = {nest: NestFit(winner.linear * 4.0 ** -nest, np.zeros(2), winner.linear @ origins[nest] + winner.offset)
              for nest in NESTS}
-    matches = _matches(triplets, layout, _weights(
+    matches = _matches(layout, _weights(
         winner, layout, np.array([each.centre for each in triplets]), np.array([each.period_px for each in triplets]),
         np.array([each.angle for each in triplets]), triplets[winner.seed].centre))
     for reach in (1.2, 0.8, 0.6):
@@ -217,7 +217,7 @@ def _refine(triplets: Sequence[Triplet], layout: _Layout, winner: _Hypothesis
     return {nest: fit for nest, fit in nests.items() if any(match.nest == nest for match in matches)}, matches
 
 
-def _matches(triplets: Sequence[Triplet], layout: _Layout, weights: Reals) -> list[Match]:
+def _matches(layout: _Layout, weights: Reals) -> list[Match]:
     matches, taken = [], set()
     for number in np.argsort(-weights.max(axis=1)):
         entry = int(np.argmax(weights[number]))
@@ -272,4 +272,4 @@ def _matched_again(triplets: Sequence[Triplet], layout: _Layout, nests: Mapping[
             turned = abs((angles[row] - expected + math.pi / 2) % math.pi - math.pi / 2)
             if apart < allowed and turned < 0.25 and abs(6 * math.log2(period / each.period_px)) < STEP_TOLERANCE:
                 weights[row, column] = each.quality * (1 - 0.5 * apart / allowed)
-    return _matches(triplets, layout, weights)
+    return _matches(layout, weights)
