@@ -19,7 +19,8 @@ ROOT = Path(__file__).resolve().parents[1]
 HISTORY = ROOT / "benchmarks" / "history"
 PAGE = ROOT / "docs" / "performance.md"
 NO_GPU = "not yet measured on a GPU"
-ENGINE_FILES = ("bench_cpu_engines.py", "bench_gpu_engines.py", "bench_inference.py", "bench_stream.py")
+ENGINE_FILES = ("bench_cpu_engines.py", "bench_gpu_engines.py", "bench_gpu_stream.py", "bench_inference.py",
+                "bench_stream.py")
 
 
 @dataclass(frozen=True)
@@ -40,10 +41,11 @@ class Record:
 
 
 def records(history: Path = HISTORY) -> list[Record]:
-    """Every benchmark of an engine, the newest of each (test, case, side) alone."""
-    newest: dict[tuple[str, str, int], Record] = {}
+    """Every benchmark of an engine, the newest of each (test, case, side, card) alone: one card's times are not
+    another's, and take nothing from it."""
+    newest: dict[tuple[str, str, int, str], Record] = {}
     for each in _every(history):
-        key = each.test, each.case, int(each.facts.get("side_px", 0))
+        key = each.test, each.case, int(each.facts.get("side_px", 0)), str(each.facts.get("card", ""))
         if key not in newest or each.when > newest[key].when:
             newest[key] = each
     return list(newest.values())
@@ -126,7 +128,21 @@ def gpu(found: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
+def gpu_stream(found: Sequence[Record]) -> str:
+    """A stream and captured graphs on each card, beside what they are made of."""
+    what = {"test_a_stream_beside_its_parts": ("a stream of frames, for each", "stream_ms"),
+            "test_a_captured_graph_beside_its_launches": ("a captured graph", "captured_ms")}
+    lines = ["| card | what | input | ms | beside | ratio | commit |", "|---|---|---|---|---|---|---|"]
+    for each in found:
+        if each.file == "bench_gpu_stream.py" and each.facts.get("parity") == "passed":
+            (name, key), facts = what[each.test], each.facts
+            lines.append(f"| {facts['card']} | {name} | {facts['side_px']}² | {facts['quality'][key]:.2f} | "
+                         f"{facts['reference']} | {facts['ratio']:.2f} | {each.commit} |")
+    return "\n".join(lines) if len(lines) > 2 else f"A stream and captured graphs are {NO_GPU}."
+
+
 TABLES: dict[str, Callable[[Sequence[Record]], str]] = {"rivals": rivals, "paper": paper, "gpu": gpu,
+                                                        "gpu_stream": gpu_stream,
                                                         **prediction_tables.TABLES}
 
 

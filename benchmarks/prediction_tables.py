@@ -50,6 +50,14 @@ def _ratio(test: str, case: str) -> Callable[[Measured], float | None]:
     return lambda each: _number(each, "ratio") if (each.test, each.case) == (test, case) else None
 
 
+def _ratio_on_h200(test: str, side_px: int) -> Callable[[Measured], float | None]:
+    def figure(each: Measured) -> float | None:
+        proven = each.facts.get("parity") == "passed" and "H200" in str(each.facts.get("card"))
+        return _number(each, "ratio") if proven and (each.test, _side_px(each)) == (test, side_px) else None
+
+    return figure
+
+
 def _variant_ms(variant: str, side_px: int = 2048) -> Callable[[Measured], float | None]:
     def figure(each: Measured) -> float | None:
         times = proven_ms(each, side_px)
@@ -80,6 +88,12 @@ PREDICTIONS = (
     Prediction("H200, 2048², `folded`", 5.4, 5.4, "ms", _variant_ms("folded")),
     Prediction("H200, 818², `folded`", 0.0, 1.3, "ms", _variant_ms("folded", 818)),
     Prediction("H200, 160², `folded`", 0.0, 0.15, "ms", _variant_ms("folded", 160)),
+    Prediction("H200, 2048², a stream / the longest of its parts", 0.0, 1.15, "",
+               _ratio_on_h200("test_a_stream_beside_its_parts", 2048)),
+    Prediction("H200, 160², a captured graph / its launches", 0.5, 0.5, "",
+               _ratio_on_h200("test_a_captured_graph_beside_its_launches", 160)),
+    Prediction("H200, 818², a captured graph / its launches", 1.0, 1.0, "",
+               _ratio_on_h200("test_a_captured_graph_beside_its_launches", 818)),
     Prediction("CPU, `exact` / channels last", 0.70, 0.70, "", _ratio("test_exact", "channels last")),
     Prediction("CPU, `exact` / eager NCHW", 0.70, 0.70, "", _ratio("test_exact", "eager NCHW")),
     Prediction("CPU, `exact` / ONNX Runtime", 0.75, 0.75, "", _ratio("test_exact", "ONNX Runtime")),
@@ -162,7 +176,7 @@ def variants(found: Sequence[Measured]) -> str:
             if times := proven_ms(each, 2048):
                 seen[str(each.facts["card"])] = times[name]
         state = f"proven on {', '.join(seen)}" if seen else NEVER_ON_A_CARD
-        figures = ", ".join(f"{ms:.2f}" for ms in seen.values()) or NOT_YET
+        figures = ", ".join(f"{ms:.2f} ({card})" for card, ms in seen.items()) or NOT_YET
         lines.append(f"| `{name}` | {state} | {figures} |")
     return "\n".join(lines)
 

@@ -81,12 +81,48 @@ def test_variants_are_what_a_card_said_and_only_where_they_are_proven(tmp_path):
     a_run(tmp_path, "test_kernels_beside_pytorch[eager tf32-2048]", 3, {**facts, "parity": "passed"},
           "bench_gpu_engines.py")
     found = engine_tables.records(tmp_path)
-    assert "| `folded` | proven on NVIDIA H200 | 4.90 |" in prediction_tables.variants(found)
+    assert "| `folded` | proven on NVIDIA H200 | 4.90 (NVIDIA H200) |" in prediction_tables.variants(found)
     became = prediction_tables.predictions(found)
     assert "| H200, 2048², `layers` | 5.9 ms | 6.5 ms | worse |" in became
     assert "| H200, 2048², `blocks` | 5.8 ms | 5.8 ms | right |" in became
     assert "| H200, 2048², `folded` | 5.4 ms | 4.9 ms | better |" in became
     assert "| H200, 818², `folded` | at most 1.30 ms | not yet measured | open |" in became
+
+
+def test_one_cards_times_take_nothing_from_anothers(tmp_path):
+    """A full run on one kind of machine, and a short one a day later on another."""
+    name, file = "test_kernels_beside_pytorch[eager tf32-2048]", "bench_gpu_engines.py"
+    for day, card, ms in ((2, "NVIDIA H200", 5.0), (3, "NVIDIA H100 80GB HBM3", 7.0)):
+        a_run(tmp_path, name, day, {
+            "side_px": 2048, "card": card, "parity": "passed", "reference": "PyTorch eager tf32", "ratio": ms / 10,
+            "variants_ms": {"layers": ms + 2, "blocks": ms + 1, "folded": ms},
+            "quality": {"kernels_ms": ms, "reference_ms": 10.0}}, file)
+    found = engine_tables.records(tmp_path)
+    assert {each.machine_card: each.kernels_ms for each in engine_tables.gpu_times(found)} == {
+        "NVIDIA H200": 5.0, "NVIDIA H100 80GB HBM3": 7.0}
+    assert "| 5.00 ms (NVIDIA H200), 7.00 ms (NVIDIA H100 80GB HBM3) |" in engine_tables.paper(found)
+    assert "| 5.00 (NVIDIA H200), 7.00 (NVIDIA H100 80GB HBM3) |" in prediction_tables.variants(found)
+    assert "| H200, 2048², `folded` | 5.4 ms | 5.0 ms | better |" in prediction_tables.predictions(found)
+
+
+def test_a_stream_and_captured_graphs_of_a_card_are_on_the_page(tmp_path):
+    assert "not yet measured on a GPU" in engine_tables.gpu_stream([])
+    facts = {"side_px": 2048, "card": "NVIDIA H200", "parity": "passed", "reference": "the longest of its parts",
+             "ratio": 1.1, "quality": {"stream_ms": 6.2}}
+    a_run(tmp_path, "test_a_stream_beside_its_parts", 2, facts, "bench_gpu_stream.py")
+    a_run(tmp_path, "test_a_captured_graph_beside_its_launches[160]", 2, {
+        **facts, "side_px": 160, "reference": "its launches", "ratio": 0.5, "quality": {"captured_ms": 0.07}},
+        "bench_gpu_stream.py")
+    a_run(tmp_path, "test_a_captured_graph_beside_its_launches[818]", 2, {
+        **facts, "side_px": 818, "parity": "failed (1)", "quality": {"captured_ms": 1.3}}, "bench_gpu_stream.py")
+    found = engine_tables.records(tmp_path)
+    assert engine_tables.gpu_stream(found).splitlines()[2:] == [
+        "| NVIDIA H200 | a stream of frames, for each | 2048² | 6.20 | the longest of its parts | 1.10 | abcdef0 |",
+        "| NVIDIA H200 | a captured graph | 160² | 0.07 | its launches | 0.50 | abcdef0 |"]
+    became = prediction_tables.predictions(found)
+    assert "| H200, 2048², a stream / the longest of its parts | at most 1.15 | 1.10 | right |" in became
+    assert "| H200, 160², a captured graph / its launches | 0.50 | 0.50 | right |" in became
+    assert "| H200, 818², a captured graph / its launches | 1.00 | not yet measured | open |" in became
 
 
 def test_the_floor_is_the_arithmetic_of_the_paper():
