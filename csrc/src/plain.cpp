@@ -101,8 +101,11 @@ void PlainForward::load(const Frames &in, std::int64_t image, const Map &map) co
     for (std::int64_t x = 0; x < map.w; ++x)
       for (int c = 0; c < 3; ++c) {
         const auto at = image * in.strides[0] + c * in.strides[1] + y * in.strides[2] + x * in.strides[3];
-        map.values[(y * map.w + x) * 3 + c] = in.is_u8 ? static_cast<float>(static_cast<const std::uint8_t *>(in.data)[at]) / 255.0f
-                                                       : static_cast<const float *>(in.data)[at];
+        float &value = map.values[(y * map.w + x) * 3 + c];
+        if (in.is_u8)
+          value = static_cast<float>(static_cast<const std::uint8_t *>(in.data)[at]) / 255.0f;
+        else
+          value = static_cast<const float *>(in.data)[at];
       }
   });
 }

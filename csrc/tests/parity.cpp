@@ -6,11 +6,13 @@
 //
 // The second way spares a GPU's tests the start of a process each.  Any failure ends the process: a GPU may not get over it.
 // REQUEST, little-endian: "SRP1", then records.  One byte says what follows:
-//   'M'  int32 device, threads, variant, then base_channels, blocks, alpha, grow_first, up, down, input_relu; int32 count; for each
-//        tensor: int32 length and name, int32 rank, int64 extents, float32 values.  The model that later records use.
+//   'M'  int32 device, threads, variant, then base_channels, blocks, alpha, grow_first, up, down, input_relu; int32 count;
+//        for each tensor: int32 length and name, int32 rank, int64 extents, float32 values.  The model that later records
+//        use.
 //        RESULT gets int32 status, int32 length and message, or what sr_model_describe says.
-//   'F'  int64 workspace bytes, 0 for what one forward of the whole needs, else it runs by bands; int32 is_u8, int64 n, h, w; int64 offset and 4 strides of the input in elements, int64 count and bytes of its
-//        buffer; int64 offset and 4 strides of the output and int64 count of its buffer, which is poisoned (0xA5) first.
+//   'F'  int64 workspace bytes, 0 for what one forward of the whole needs, else it runs by bands; int32 is_u8, int64 n, h,
+//        w; int64 offset and 4 strides of the input in elements, int64 count and bytes of its buffer; int64 offset and 4
+//        strides of the output and int64 count of its buffer, which is poisoned (0xA5) first.
 //        RESULT gets int32 status, int32 length and message, int64 count and the whole output buffer.
 //   'G'  as 'F', through a graph: captured and launched over black frames, then launched over those of the request.  The
 //        process ends where creating the graph alone has written to the output.
@@ -224,7 +226,8 @@ void serve(const char *request, const char *result) {
     else if (kind == 'W' && model)
       tell_workspace(in, out, model.get());
     else
-      throw Stop{kind == 'F' || kind == 'G' || kind == 'W' ? "there is no model: " + refused : "a record of an unknown kind"};
+      throw Stop{kind == 'F' || kind == 'G' || kind == 'W' ? "there is no model: " + refused
+                                                           : "a record of an unknown kind"};
   }
 }
 

@@ -4,7 +4,8 @@
  * Images are float32, (n, h, w, channels) without gaps (channels last); stride 1, zero padding 1, so that the output has
  * the input's height and width.  Weights are float32 at  w[o*s[0] + i*s[1] + ky*s[2] + kx*s[3]].
  * Nothing is aliased, nothing but the output is written.  At most `threads` >= 1 threads are used, this one among them; the
- * same number gives the same bits.  In a process with an OpenMP runtime they are that runtime's.  Results differ from a direct convolution by rounding, about 1e-6 of the largest value.
+ * same number gives the same bits.  In a process with an OpenMP runtime they are that runtime's.  Results differ from a
+ * direct convolution by rounding, about 1e-6 of the largest value.
  * Safe from any thread.  Each function returns 0, or 1 where this processor has no AVX2 and FMA (or the build none for
  * it) and nothing was computed, or 2 where memory ran out. */
 #ifndef SUPERRES_WINOGRAD_H
