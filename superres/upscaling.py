@@ -20,6 +20,7 @@ from superres.io.images import (
     check_writable_suffix,
     read_header,
     read_image,
+    require_black,
     write_image,
     write_image_bands,
 )
@@ -40,11 +41,12 @@ DRIFT_PX = 200
 
 @dataclass(frozen=True)
 class Sampling:
-    """What the user says about an input where its file does not: pixel_size_um, and white_level (the value of
-    white)."""
+    """What the user says about an input where its file does not: pixel_size_um, white_level (the value of
+    white), and black_level (what the camera stores without light, which is taken off)."""
 
     pixel_size_um: float | None = None
     white_level: float | None = None
+    black_level: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -74,8 +76,8 @@ def upscale_file(
 
     source: any image that superres reads.  target: .tif (written band by band: memory stays bounded) or .png (held
     whole).  Without any pixel size the one that the weights were trained on is assumed, and a note says so.  The output
-    has the input's dtype, white level and colour profile, and its corrected pixel size, and says that a network made
-    it; it appears whole or not at all.
+    has the input's dtype, white level (less the black level, where one is given) and colour profile, and its corrected
+    pixel size, and says that a network made it; it appears whole or not at all.
     What about the input does not fit the weights is a note each, or with checks.strict an error; an output folder that
     is made is a note too.
     Raises ImageError, StorageError, EngineError or Cancelled.
@@ -121,6 +123,7 @@ def check_files(source: Path, target: Path, checks: Checks = Checks(), sampling:
         pixel_size_um = square_pixel_size_um(header, source.name) or 1.0
     # A single pixel is refused for the same pixel size and white level as the whole image.
     Image(np.zeros((1, 1), header.dtype), pixel_size_um, sampling.white_level, source.name)
+    require_black(sampling.black_level, header.dtype, sampling.white_level or header.white_level, source.name)
     for path in (target, checks.consistency_map, checks.drift_report):
         if path is not None and path.is_dir():
             raise ImageError(f"'{path}' is a folder; expected the name of a file to write", hint="add a file name")
@@ -184,7 +187,7 @@ def _read(engine: Engine, source: Path, sampling: Sampling, events: Events) -> t
             f"'{source.name}' states no pixel size; {pixel_size_um:g} µm is assumed, as in training "
             "(--pixel-size-um says another)",
         )
-    image = read_image(source, pixel_size_um, sampling.white_level)
+    image = read_image(source, pixel_size_um, sampling.white_level, sampling.black_level)
     unstated = sampling.white_level is None and header.white_level is None
     if unstated and image.pixels.dtype == np.uint16 and (largest := int(image.pixels.max())) < DARK_LIMIT:
         raise ImageError(

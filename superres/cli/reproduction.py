@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Literal, cast
 import typer
 
 from superres.cli.measuring import print_page
-from superres.cli.scoring import Device, WhiteLevel, weights_names, weights_of
+from superres.cli.scoring import BlackLevel, Device, WhiteLevel, weights_names, weights_of
 from superres.cli.shared import console_events
 from superres.cli.words import for_pairs, in_words
 from superres.errors import SuperresError
@@ -35,6 +35,7 @@ def reproduce(
     sides: Annotated[str, typer.Option(help="sides of Table S3's inputs in px")] = "160,818",
     device: Device = "auto",
     white_level: WhiteLevel = None,
+    black_level: BlackLevel = 0.0,
     page: Annotated[Path | None, typer.Option(help="HTML page to write; default: reproduce-ITEM.html")] = None,
 ) -> None:
     """Run our counterpart of one of the paper's tables or figures, and print both side by side."""
@@ -55,7 +56,7 @@ def reproduce(
     require(item, len(files), run)
     read = {name: weights_of(path) for name, path in zip(weights_names(files), files, strict=True)}
     with in_words(for_pairs), console_events() as events:
-        pairs = load_pairs(where or DEFAULT_SUBJECT, white_level) if item in PAIRED else None
+        pairs = load_pairs(where or DEFAULT_SUBJECT, white_level, black_level) if item in PAIRED else None
         if where and pairs is None:
             events.note("reproduce", f"{', '.join(where)}: not looked at; {label} is not made of images")
         engines = {name: Engine.from_weights(each, device) for name, each in read.items()}

@@ -25,6 +25,7 @@ Where = Annotated[list[str], typer.Argument(
          "(images, builtin:ihc)")]
 WeightsOption = Annotated[Path | None, typer.Option(help="weights.safetensors; default: those that come with superres")]
 WhiteLevel = Annotated[float | None, typer.Option(min=1e-6, help="of a folder's files, such as 4095 for 12 bits")]
+BlackLevel = Annotated[float, typer.Option(min=0, help="of a folder's files: what the camera stores without light")]
 Device = Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")]
 
 
@@ -34,6 +35,7 @@ def evaluate(
     evaluator: Annotated[list[str] | None, typer.Option(help="names of evaluators; see `superres plugins`")] = None,
     device: Device = "auto",
     white_level: WhiteLevel = None,
+    black_level: BlackLevel = 0.0,
     page: PageOption = None,
     csv: CsvOption = None,
 ) -> None:
@@ -49,7 +51,7 @@ def evaluate(
     made_of = [_evaluator(catalog, name) for name in names]
     read = weights_of(weights)
     with in_words(for_pairs):    # before the engine, which takes its time
-        acquisition = load_pairs(where, white_level)
+        acquisition = load_pairs(where, white_level, black_level)
     engine = Engine.from_weights(read, device)
     with console_events() as events:
         title = f"{_name(weights)} on {', '.join(where)}"
@@ -62,6 +64,7 @@ def cross_tissue(
     weights: Annotated[list[Path], typer.Option(help="weights.safetensors; give it once for each network")],
     device: Device = "auto",
     white_level: WhiteLevel = None,
+    black_level: BlackLevel = 0.0,
     page: PageOption = None,
     csv: CsvOption = None,
 ) -> None:
@@ -74,7 +77,7 @@ def cross_tissue(
     require_own_places([page, csv], [*weights, *map(Path, where)])
     read = {name: weights_of(path) for name, path in zip(weights_names(weights), weights, strict=True)}
     with in_words(for_pairs), console_events() as events:
-        acquisition = load_pairs(where, white_level)
+        acquisition = load_pairs(where, white_level, black_level)
         engines = {name: Engine.from_weights(each, device) for name, each in read.items()}
         found = measuring.cross_tissue(engines, acquisition, events)
     print_page(measuring.cross_tissue_page(found, acquisition), page, measuring.cross_tissue_numbers(found), csv)

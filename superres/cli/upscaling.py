@@ -24,6 +24,7 @@ def upscale(
     device: Annotated[str, typer.Option(help="auto, cpu, cuda or cuda:N")] = "auto",
     pixel_size_um: Annotated[float | None, typer.Option(help="of the input, where the file does not say")] = None,
     white_level: Annotated[float | None, typer.Option(help="stored value of white, such as 4095 for 12 bits")] = None,
+    black_level: Annotated[float, typer.Option(min=0, help="what the camera stores without light; taken off")] = 0.0,
     strict: Annotated[bool, typer.Option("--strict", help="refuse an input that does not fit the weights")] = False,
     consistency_map: Annotated[
         Path | None, typer.Option(help=".html or .tif: where the output contradicts its input")
@@ -35,7 +36,7 @@ def upscale(
     from superres.upscaling import Checks, Sampling, check_files, upscale_file
     from superres.weights import NAME, shipped_weights
 
-    checks, sampling = Checks(strict, consistency_map, drift_report), Sampling(pixel_size_um, white_level)
+    checks, sampling = Checks(strict, consistency_map, drift_report), Sampling(pixel_size_um, white_level, black_level)
     with in_words(for_an_image):
         check_files(image, output, checks, sampling)
     path = weights if weights is not None else shipped_weights()

@@ -45,8 +45,8 @@ def for_tiles(text: str) -> str:
 
 
 def for_an_image(text: str) -> str:
-    """For `superres upscale`, which takes one image, `--pixel-size-um` and `--white-level`."""
-    return _white_level(_pixel_size(text))
+    """For `superres upscale`, which takes one image, `--pixel-size-um`, `--white-level` and `--black-level`."""
+    return _levels(_pixel_size(text))
 
 
 def for_measured_images(text: str) -> str:
@@ -57,14 +57,15 @@ def for_measured_images(text: str) -> str:
 
 
 def for_pairs(text: str) -> str:
-    """For the commands that score on a folder of pairs: they take `--white-level`, and all else from the files."""
+    """For the commands that score on a folder of pairs: they take `--white-level`, `--black-level` and all else
+    from the files."""
     text = re.sub(r"set source\.options\.folder and source\.options\.\w+", "put them there", text)
     text = text.replace("give both the same file name, or set source.options.key",
                         "give both the same file name; where this is a scan, `superres register` it first")
     text = text.replace(", or set source.options.key", "").replace(", or source.options.coarse and fine", "")
     text = text.replace(f"set source.options.coarse_pixel_size_um or fine_pixel_size_um{_IN_PYTHON}, or ", "")
     text = re.sub(r"or set source\.options\.\w+_pixel_size_um", "or correct what the files say", text)
-    return _white_level(text.replace("source acquisition registers", "`superres register` registers"))
+    return _levels(text.replace("source acquisition registers", "`superres register` registers"))
 
 
 def _pixel_size(text: str) -> str:
@@ -72,7 +73,7 @@ def _pixel_size(text: str) -> str:
     return text.replace("set pixel_size_um", "give --pixel-size-um")
 
 
-def _white_level(text: str) -> str:
-    text = re.sub(r"set (?:source\.options\.)?white_level (?:= |(?=to ))", "give --white-level ", text)
-    text = text.replace("give --white-level to the", "give --white-level, the")
+def _levels(text: str) -> str:
+    text = re.sub(r"set (?:source\.options\.)?(white|black)_level (?:= |(?=to ))", r"give --\1-level ", text)
+    text = re.sub(r"give --(white|black)-level to (the|what)", r"give --\1-level, \2", text)
     return re.sub(r"\bwhite_level is\b", "--white-level is", text)

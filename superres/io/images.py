@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from superres.errors import ImageError
-from superres.image import FLOAT_LIMIT, Array, Image
+from superres.image import FLOAT_LIMIT, Array, Image, default_white_level
 from superres.io.atomic import write_bytes
 from superres.io.header import (
     BMP_SIGNATURE,
@@ -23,15 +23,19 @@ from superres.io.header import (
 TIFF_SUFFIXES = (".tif", ".tiff")
 IMAGE_SUFFIXES = (*TIFF_SUFFIXES, ".svs", ".png", ".jpg", ".jpeg", ".jpe", ".bmp")
 
-def read_image(path: Path | str, pixel_size_um: float | None = None, white_level: float | None = None) -> Image:
+def read_image(path: Path | str, pixel_size_um: float | None = None, white_level: float | None = None,
+               black_level: float = 0.0) -> Image:
     """Read the first image of a file at its full resolution.
 
     The content decides the format, not the suffix.  Alpha is dropped, MinIsWhite turned to black = 0, float64 made
     float32; 16 bits and the colour profile are kept.  pixel_size_um, white_level: given values win over the file's.
     The pixel size otherwise comes from OME metadata, Aperio's MPP, ImageJ's calibration or TIFF resolution tags, but
     never from a screen's dpi; the white level from OME SignificantBits, packed bits, or the dtype's maximum.
+    black_level: what the camera stores without light; it is taken off pixels and white level, and integers below it
+    become 0.
     Raises ImageError, with the file's name and a hint, for a file that is missing, empty, truncated, damaged or no
-    image; a stack; a palette; samples of another type; pixels that are not square; or an unknown pixel size.
+    image; a stack; a palette; samples of another type; pixels that are not square; an unknown pixel size; or a
+    black level that the pixels cannot hold or that is not below white.
     """
     path = Path(path)
     if _is_tiff(path):
@@ -49,7 +53,30 @@ def read_image(path: Path | str, pixel_size_um: float | None = None, white_level
         if white_level is None and pixels.dtype == np.float32 and pixels.max() > FLOAT_LIMIT:
             raise ImageError(f"'{path.name}' holds float values up to {pixels.max():g}; expected 0 (black) … 1 (white)",
                              hint="set white_level to the value that means white, such as 255 or 65535")
+    if black_level:
+        pixels, white_level = _without_black(pixels, black_level, white_level, path.name)
     return Image(pixels, pixel_size_um, white_level, path.name, header.icc_profile, header.made_by)
+
+
+def require_black(black_level: float, dtype: np.dtype[np.generic], white_level: float | None, name: str) -> float:
+    """The value of white in pixels of that dtype.
+
+    Raises ImageError for a black level that is not below it, is negative or not finite, or that integers cannot hold.
+    """
+    white = white_level if white_level is not None else default_white_level(dtype)
+    whole = dtype.kind == "f" or float(black_level).is_integer()
+    if not (whole and 0 <= black_level < white):
+        raise ImageError(f"black level is {black_level:g} for '{name}', {dtype} with white at {white:g}; expected a "
+                         "number from 0 to below white, a whole one for integers",
+                         hint="set black_level to what the camera stores without light")
+    return white
+
+
+def _without_black(pixels: Array, black_level: float, white_level: float | None, name: str) -> tuple[Array, float]:
+    white = require_black(black_level, pixels.dtype, white_level, name)
+    black = pixels.dtype.type(black_level)
+    above = pixels if pixels.dtype == np.float32 else np.maximum(pixels, black)
+    return np.subtract(above, black), white - black_level
 
 
 def read_header(path: Path | str) -> ImageHeader:
@@ -72,12 +99,14 @@ class ImageFile:
     """An image on disk that is read anew whenever it is asked for: memory holds nothing of it.
 
     pixel_size_um, white_level: override what the file says.  name: for messages and results; the file's name if empty.
+    black_level: as `read_image` takes it.
     """
 
     path: Path
     pixel_size_um: float | None = None
     white_level: float | None = None
     name: str = ""
+    black_level: float = 0.0
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "path", Path(self.path))
@@ -87,7 +116,7 @@ class ImageFile:
     def read(self) -> Image:
         """Raises ImageError like `read_image`, with the file's folder: many scans have a file of that name."""
         try:
-            image = read_image(self.path, self.pixel_size_um, self.white_level)
+            image = read_image(self.path, self.pixel_size_um, self.white_level, self.black_level)
         except ImageError as error:
             raise ImageError(f"{error.message} (in folder '{self.path.parent}')", hint=error.hint) from error
         return image.with_pixels(image.pixels, name=self.name)

@@ -36,12 +36,14 @@ DOUBTED_NAMES = 6
 """So many images that do not fit are named after the first; of the others the number is told."""
 
 
-def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene_px: int = 1024) -> Acquisition:
+def load_pairs(where: Sequence[str], white_level: float | None = None, black_level: float = 0.0,
+               max_scene_px: int = 1024) -> Acquisition:
     """Pairs to score on.
 
     where: a folder with coarse/ and fine/ (registered pairs, matched by name), or scenes for the virtual microscope:
     image files, patterns, or builtin names such as builtin:ihc, which are imaged in condition `standard`.  white_level:
-    stored value of white in the folder's files, where they do not say it.
+    stored value of white in the folder's files, where they do not say it.  black_level: what their camera stores
+    without light.
     Raises SourceError, for a scan that is not registered too, ImageError for a white level that is far too small, or
     the errors of the two sources.
     """
@@ -58,9 +60,10 @@ def load_pairs(where: Sequence[str], white_level: float | None = None, max_scene
             raise SourceError(f"'{folder.name}' is a scan: its tiles and fields are no pairs yet",
                               hint=f"register it first: `superres register {folders[0]}` leaves the pairs in its run "
                               "folder, under work/register-.../pairs, which can be given here")
-        return acquired(PairsSource(folder=folder, white_level=white_level), Events())
-    if white_level is not None:
-        raise SourceError(f"--white-level is {white_level:g}, but scenes of the virtual microscope are given",
+        return acquired(PairsSource(folder=folder, white_level=white_level, black_level=black_level), Events())
+    if white_level is not None or black_level:
+        given = f"--white-level is {white_level:g}" if white_level is not None else f"--black-level is {black_level:g}"
+        raise SourceError(f"{given}, but scenes of the virtual microscope are given",
                           hint="leave it out: it is for a folder of pairs")
     missing = [each for each in where if not each.startswith(BUILTIN) and not any(c in each for c in "*?[")
                and not (Path(each).is_file() and Path(each).suffix.lower() in IMAGE_SUFFIXES)]

@@ -175,6 +175,18 @@ def test_upscale_writes_an_image_of_the_same_kind(superres, tmp_path, weights_fi
     assert "torch" in outcome.err and "rivenson2017" in outcome.err and "is new" not in outcome.err
 
 
+def test_upscale_takes_off_what_the_camera_stores_without_light(superres, tmp_path, weights_file, rng):
+    pixels = rng.integers(0, 3996, (30, 41, 3)).astype(np.uint16)
+    write_image(tmp_path / "dark.tif", Image(pixels, 0.185, white_level=3995))
+    write_image(tmp_path / "raw.tif", Image(pixels + np.uint16(100), 0.185, white_level=4095))
+    for words in (("dark.tif", "one.tif"), ("raw.tif", "other.tif", "--black-level", "100")):
+        done = superres("upscale", *(tmp_path / name for name in words[:2]), "--weights", weights_file, *words[2:])
+        assert done.status == 0, done
+    one, other = (read_image(tmp_path / name) for name in ("one.tif", "other.tif"))
+    np.testing.assert_array_equal(one.pixels, other.pixels)
+    assert one.white == other.white == 3995
+
+
 def test_upscale_of_a_single_channel_png_without_pixel_size(superres, tmp_path, weights_file, rng):
     import cv2
 

@@ -69,7 +69,7 @@ def test_the_words_of_measurements_leave_nothing_of_a_pipeline() -> None:
 def test_options_come_in_one_order(command: str) -> None:
     """What is used, what it is done with, where it runs, how files are to be read, and what is written."""
     order = ("weights", "passes", "evaluator", "run", "sides", "engine", "precision", "device", "pixel_size_um",
-             "white_level", "na", "page", "csv")
+             "white_level", "black_level", "na", "page", "csv")
     options = [each.name for each in get_command(app).commands[command].params if each.name in order]  # type: ignore[attr-defined]
     assert len(options) >= 4 and options == sorted(options, key=order.index)
 
@@ -89,6 +89,7 @@ def test_in_the_words_of_evaluate(hint: str, said: str) -> None:
     ((), "pixels of 'in.tif' are not square", "if they are square, give --pixel-size-um, or fix the"),
     (("--pixel-size-um", "-1"), "has pixel size -1.0 µm; expected a positive number", "give --pixel-size-um"),
     (("--pixel-size-um", "0.2", "--white-level", "4095"), "has white level 4095", "give --white-level, the stored"),
+    (("--pixel-size-um", "0.2", "--black-level", "255"), "black level is 255", "give --black-level, what the camera"),
 ])
 def test_upscale_refuses_header_and_arguments_before_the_engine(tmp_path: Path, options: tuple[str, ...], message: str,
                                                                 hint: str) -> None:
@@ -113,6 +114,8 @@ def test_pairs_are_refused_before_the_engine(tmp_path: Path, monkeypatch: pytest
         write_image(tmp_path / kind / "a" / "a.tif", Image(np.full((side, side), 3000, np.uint16), 3.7 / side))
     done = CliRunner().invoke(app, [*words, *NOWHERE])
     assert done.exit_code == 2 and "hint: give --white-level 4095 (or 65535, if" in done.output, done.output
+    done = CliRunner().invoke(app, [*words, *NOWHERE, "--white-level", "4095", "--black-level", "5000"])
+    assert done.exit_code == 2 and "hint: give --black-level, what the camera stores" in done.output, done.output
     given = CliRunner().invoke(app, [*words, *NOWHERE, "--white-level", "4095"])
     assert given.exit_code == 2 and "cuda:77" in given.output, given.output
 

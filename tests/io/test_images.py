@@ -344,6 +344,28 @@ def test_image_file_reads_when_asked_and_keeps_its_name(tmp_path, rng):
     assert ImageFile(tmp_path / "a.png").name == "a.png"
 
 
+@pytest.mark.parametrize(("dtype", "black", "white", "given"), [
+    (np.uint8, 16, 239, None), (np.uint16, 100, 3995, 4095), (np.float32, 0.125, 0.875, None)])
+def test_what_a_camera_stores_without_light_is_taken_off(tmp_path, dtype, black, white, given):
+    """Off white too, so that white stays 1.0; noise below it is black."""
+    pixels = np.array([[0, black, 2 * black, white + black]], dtype)
+    write_image(tmp_path / "a.tif", Image(pixels, 0.2))
+    read = read_image(tmp_path / "a.tif", white_level=given, black_level=black)
+    assert read.white == white and read.pixels.dtype == dtype
+    below = -black if dtype is np.float32 else 0
+    np.testing.assert_array_equal(read.pixels, np.array([[below, 0, black, white]], dtype))
+    assert read.unit().max() == 1.0
+    held = ImageFile(tmp_path / "a.tif", white_level=given, black_level=black).read()
+    np.testing.assert_array_equal(held.pixels, read.pixels)
+
+
+@pytest.mark.parametrize("black", [-1, 255, 300, 0.5, np.nan])
+def test_a_black_level_that_is_none_is_refused(tmp_path, black):
+    write_image(tmp_path / "a.png", Image(np.zeros((2, 2), np.uint8), 0.2))
+    with pytest.raises(ImageError, match=r"black level is .* for 'a.png', uint8 with white at 255; expected a number"):
+        read_image(tmp_path / "a.png", black_level=black)
+
+
 # ---- writing -------------------------------------------------------------------------------------------------------
 
 @settings(max_examples=12)

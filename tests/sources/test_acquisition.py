@@ -150,6 +150,19 @@ def test_single_channel_and_white_level(tmp_path, rng):
     assert acquire(tmp_path, white_level=1023).scans[0].fields[0].image.read().white == 1023
 
 
+def test_what_the_camera_stores_without_light_is_taken_off_tiles_and_fields(tmp_path, rng):
+    for kind, size_um in (("coarse", COARSE), ("fine", FINE)):
+        write_image(tmp_path / kind / "s" / f"{kind}.tif", Image(np.full((9, 9), 40000, np.uint16), size_um))
+    acquisition = acquire(tmp_path, black_level=1000)
+    scan = acquisition.scans[0]
+    for image in (scan.tiles[0].image.read(), scan.fields[0].image.read()):
+        assert image.white == 64535 and (image.pixels == 39000).all()
+    assert acquisition.provenance["black level"] == "1000, taken off all pixels"
+    with pytest.raises(SourceError, match=r"black level is 65535 for 'coarse/s/coarse.tif'") as caught:
+        acquire(tmp_path, black_level=65535)
+    assert caught.value.hint == "set source.options.black_level to what the camera stores without light"
+
+
 def camera_files(folder: Path, values: tuple[int, int], suffix: str, rng: np.random.Generator) -> None:
     """Three tiles and a field as plain writers leave them, no tag about depth; values: largest of tiles and field."""
     for number, (kind, largest) in enumerate([("coarse", values[0])] * 3 + [("fine", values[1])]):

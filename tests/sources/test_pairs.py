@@ -135,6 +135,19 @@ def test_a_white_level_that_a_file_cannot_hold_is_refused(tmp_path, rng):
         acquire(tmp_path, white_level=4095)
 
 
+def test_what_the_camera_stores_without_light_is_taken_off_both(tmp_path, rng):
+    for kind, size_um, shape in (("coarse", COARSE, (4, 6)), ("fine", FINE, (10, 15))):
+        write_image(tmp_path / kind / "a.png", Image(np.full(shape, 2100, np.uint16), size_um))
+    found = acquire(tmp_path, white_level=4095, black_level=100)
+    for image in (found.pairs[0].coarse, found.pairs[0].fine):
+        assert image.white == 3995 and (image.pixels == 2000).all()
+    assert found.provenance["black level"] == "100, taken off all pixels"
+    assert "black level" not in acquire(tmp_path, white_level=4095).provenance
+    for black in (4095, 99.5):
+        with pytest.raises(SourceError, match=rf"black level is {black:g} for 'coarse/a.png', uint16 with white at 4095"):
+            acquire(tmp_path, white_level=4095, black_level=black)
+
+
 def test_options_are_checked_early():
     with pytest.raises(pydantic.ValidationError, match="has no group 'key'"):
         PairsSource(key="(.*)")

@@ -23,8 +23,8 @@ from superres.builtin.sources.files import (
 from superres.builtin.sources.headers import (
     check_alike,
     check_finer,
+    check_levels,
     check_not_exchanged,
-    check_white_level,
     common_pixel_size_um,
     readable_headers,
 )
@@ -72,6 +72,8 @@ class AcquisitionSource(Source):
         white_level: float | None = Field(None, gt=0, description="stored value that means white, such as 4095; "
                                           "default: the files' metadata, else the largest that the dtype holds; "
                                           "needed for 12 bits in 16-bit files that do not say so")
+        black_level: float = Field(0.0, ge=0, description="what the camera stores without light (its offset), such as "
+                                   "100; it is taken off every pixel and off white")
 
         @field_validator("slide_from", "specimen_from")
         @classmethod
@@ -118,7 +120,7 @@ class AcquisitionSource(Source):
         for slide, (tiles, fields) in slides.items():
             check_alike(slide, {path: coarse_headers[path] for path in tiles if path in coarse_headers},
                         {path: fine_headers[path] for path in fields if path in fine_headers}, folder)
-        check_white_level(options.white_level, coarse_headers, fine_headers, folder)
+        check_levels(options.white_level, options.black_level, coarse_headers, fine_headers, folder)
         places = self._places(coarse, coarse_headers, coarse_um)
         specimens, specimen_origin = self._specimens(fine, slides)
         names = dict(zip(fine, unique_names(fine, folder), strict=True))
@@ -133,13 +135,16 @@ class AcquisitionSource(Source):
             "stage positions": places.origin, "specimens": specimen_origin,
             "optics": "options and scan.json" if description else "options, else those of the paper",
         }
+        if black := options.black_level:
+            provenance["black level"] = f"{black:g}, taken off all pixels"
         return Acquisition(
             scans=tuple(
                 Scan(slide,
-                     tuple(Tile(ImageFile(path, coarse_um, options.white_level, name), places.positions_um.get(path),
-                                places.grid.get(path))
+                     tuple(Tile(ImageFile(path, coarse_um, options.white_level, name, black),
+                                places.positions_um.get(path), places.grid.get(path))
                            for path, name in zip(tiles, unique_names(tiles, folder), strict=True)),
-                     tuple(FineField(ImageFile(path, fine_um, options.white_level, names[path]), specimens[path])
+                     tuple(FineField(ImageFile(path, fine_um, options.white_level, names[path], black),
+                                     specimens[path])
                            for path in fields),
                      options.overlap if options.overlap is not None else overlaps.get(slide))
                 for slide, (tiles, fields) in slides.items()),

@@ -13,7 +13,7 @@ from superres.builtin.sources.files import relative
 from superres.errors import ImageError, SourceError
 from superres.image import holds_white
 from superres.io.header import RATIO_TOLERANCE, ImageHeader, required_pixel_size_um
-from superres.io.images import read_header, read_image
+from superres.io.images import read_header, read_image, require_black
 
 CAMERA_BITS = (8, 10, 12, 14)
 """Depths of cameras whose pixels are stored in 16 bits."""
@@ -112,15 +112,21 @@ def check_alike(slide: str, tiles: Mapping[Path, ImageHeader], fields: Mapping[P
                               hint="take both with the same camera mode, or convert one")
 
 
-def check_white_level(given: float | None, tiles: Mapping[Path, ImageHeader], fields: Mapping[Path, ImageHeader],
-                      folder: Path) -> None:
+def check_levels(given: float | None, black_level: float, tiles: Mapping[Path, ImageHeader],
+                 fields: Mapping[Path, ImageHeader], folder: Path) -> None:
     """A white level that is given must be one that all files can hold; without, 16-bit files that state none must look
-    as if 65535 were white.
+    as if 65535 were white.  The black level must be a value that all files can hold, below their white.
 
     Opens up to SAMPLED tiles and fields that state none; if all of them stay below 2^8, 2^10, 2^12 or 2^14, a quarter
     of white at most, their camera has fewer bits than the files.  Raises SourceError with the largest value seen, or
     the first file that cannot hold what is given.
     """
+    for path, header in (*tiles.items(), *fields.items()):
+        try:
+            require_black(black_level, header.dtype, given or header.white_level, relative(path, folder))
+        except ImageError as error:
+            raise SourceError(error.message, hint="set source.options.black_level to what the camera stores without "
+                              "light") from error
     if given is not None:
         for path, header in (*tiles.items(), *fields.items()):
             if not holds_white(header.dtype, given):

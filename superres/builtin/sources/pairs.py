@@ -21,7 +21,7 @@ from superres.builtin.sources.files import (
     searched,
     specimens_from_table,
 )
-from superres.builtin.sources.headers import check_finer, check_white_level, common_pixel_size_um, read_headers
+from superres.builtin.sources.headers import check_finer, check_levels, common_pixel_size_um, read_headers
 from superres.builtin.sources.objectives import OpticsOptions
 from superres.errors import SourceError
 from superres.io.header import ImageHeader
@@ -54,6 +54,8 @@ class PairsSource(Source):
         white_level: float | None = Field(None, gt=0, description="stored value that means white, such as 4095; "
                                           "default: the files' metadata, else the largest that the dtype holds; "
                                           "needed for 12 bits in 16-bit files that do not say so")
+        black_level: float = Field(0.0, ge=0, description="what the camera stores without light (its offset), such as "
+                                   "100; it is taken off every pixel and off white")
 
         @field_validator("key")
         @classmethod
@@ -87,7 +89,7 @@ class PairsSource(Source):
         for coarse, fine in matched.values():
             check_sizes(relative(coarse, folder), coarse_headers[coarse], relative(fine, folder), fine_headers[fine],
                         coarse_um, fine_um)
-        check_white_level(options.white_level, coarse_headers, fine_headers, folder)
+        check_levels(options.white_level, options.black_level, coarse_headers, fine_headers, folder)
         description = read_description(folder)
         specimens, specimen_origin = self._specimens([fine for _, fine in matched.values()])
         objectives = options.objectives(description)
@@ -97,11 +99,13 @@ class PairsSource(Source):
             "coarse pixel size": f"{coarse_um:g} µm ({coarse_origin})",
             "fine pixel size": f"{fine_um:g} µm ({fine_origin})",
         }
+        if black := options.black_level:
+            provenance["black level"] = f"{black:g}, taken off all pixels"
         return Acquisition(
             pairs=tuple(
                 Pair(key.replace("/", "-"), specimens[fine],
-                     ImageFile(coarse, coarse_um, options.white_level, relative(coarse, folder)).read(),
-                     ImageFile(fine, fine_um, options.white_level, relative(fine, folder)).read())
+                     ImageFile(coarse, coarse_um, options.white_level, relative(coarse, folder), black).read(),
+                     ImageFile(fine, fine_um, options.white_level, relative(fine, folder), black).read())
                 for key, (coarse, fine) in matched.items()),
             coarse=objectives[0], fine=objectives[1], coarse_pixel_size_um=coarse_um, fine_pixel_size_um=fine_um,
             simulated="" if description is None else description.simulated, provenance=provenance)
