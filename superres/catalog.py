@@ -233,6 +233,8 @@ def _checked(plugin: Any, kind: Kind, label: str) -> type[Plugin]:
             f"{label}: {kind} {plugin.__name__} has name {name!r}; "
             "expected lower-case letters, digits, hyphens and underscores"
         )
+    if not isinstance(plugin.summary, str):
+        raise PluginError(f"{label}: {kind} '{name}' has summary {plugin.summary!r}; expected a line of text")
     if not (inspect.isclass(plugin.Options) and issubclass(plugin.Options, PluginOptions)):
         raise PluginError(f"{label}: {kind} '{name}' has Options that are no subclass of superres.api.PluginOptions")
     try:

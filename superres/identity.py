@@ -14,6 +14,7 @@ from superres.api.plugin import Plugin
 from superres.config import Stage
 from superres.inference.device import resolve_device
 from superres.plan import Plan
+from superres.stages.blame import blamed
 from superres.stages.store import file_hash, key_of
 
 REPORTED_LIBRARIES = (
@@ -38,10 +39,12 @@ def stage_keys(plan: Plan) -> dict[Stage, str]:
 
     How often a checkpoint is written, and what is drawn meanwhile, changes no result and is left out; the device that
     infers changes the last bits and is in.  Raises EngineError for a device that is not here, before anything is
-    computed.
+    computed, and PluginError where the source's fingerprint fails.
     """
     options = plan.resolved()
-    acquired = key_of(__version__, options["source"], _code(plan, plan.source), plan.source.fingerprint())
+    with blamed(plan.source, "while it took the fingerprint of its images"):
+        fingerprint = plan.source.fingerprint()
+    acquired = key_of(__version__, options["source"], _code(plan, plan.source), fingerprint)
     registered = key_of(acquired, options["register"], _code(plan, plan.registrar), str(plan.model.geometry.scale))
     trained = key_of(
         registered,

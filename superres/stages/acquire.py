@@ -64,9 +64,14 @@ def acquired(source: Source, events: Events) -> Acquisition:
 
 
 def known_specimens(source: Source) -> tuple[str, ...] | None:
-    """The specimens that a source tells beforehand, or None.  Raises PluginError where it fails."""
+    """The specimens that a source tells beforehand, or None.  Raises PluginError where it fails or tells no names."""
     with blamed(source, "while it named its specimens"):
-        return source.known_specimens()
+        told = source.known_specimens()
+        if told is None:
+            return None
+        if isinstance(told, str) or not all(isinstance(each, str) for each in told):
+            raise TypeError(f"known_specimens returned {told!r}; expected a tuple of names, or None")
+        return tuple(told)
 
 
 def counted(acquisition: Acquisition) -> str:

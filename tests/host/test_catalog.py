@@ -152,6 +152,7 @@ class NoJsonDefault(PluginOptions):
         (Misspelt(), "superres_modles"),
         (Hooks(Abstract), "does not implement build"),
         (Hooks(loss_named("Bad Name")), "Bad Name"),
+        (Hooks(type("Mute", (loss_named("mute"),), {"summary": None})), "summary None; expected a line of text"),
         (Hooks("text"), "expected a subclass of Loss"),
         (Returning(None), "hook superres_losses returned None; expected a list of subclasses of Loss"),
         (Returning(loss_named("alone")), "returned <class .*; expected a list of subclasses of Loss"),

@@ -552,6 +552,22 @@ def test_a_plugin_that_returns_something_else_is_named(tmp_path, monkeypatch, pl
         run(tmp_path / "run")
 
 
+@pytest.mark.parametrize(("method", "told", "message"), [
+    ("fingerprint", KeyError("images"), "failed while it took the fingerprint .*KeyError"),
+    ("known_specimens", "mouse", "failed while it named its specimens: TypeError: known_specimens returned 'mouse'"),
+    ("known_specimens", [1, 2], r"known_specimens returned \[1, 2\]; expected a tuple of names, or None"),
+])
+def test_a_source_is_named_for_what_it_tells_beforehand(tmp_path, monkeypatch, method, told, message):
+    def tells(self):
+        if isinstance(told, Exception):
+            raise told
+        return told
+
+    monkeypatch.setattr(DrawnSource, method, tells)
+    with pytest.raises(PluginError, match=f"source 'drawn' {message}" if message.startswith("failed") else message):
+        run(tmp_path / "run")
+
+
 def test_a_loss_that_breaks_in_training_is_named(tmp_path, monkeypatch):
     from superres.builtin.losses.mse_gradient import MseGradientLoss
 
