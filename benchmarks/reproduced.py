@@ -8,7 +8,6 @@ RUN: folder of the run that trained the weights in the package (`make weights`),
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import subprocess
@@ -23,6 +22,7 @@ from superres._version import __version__
 from superres.diagnosis import processor
 from superres.engine import Engine
 from superres.events import Events
+from superres.io.weights import read_weights, tensors_digest
 from superres.measuring.reproduction import PAIRED, Item, Subject, reproduce
 from superres.measuring.scoring import load_pairs
 from superres.report.pages import Page, Table
@@ -95,7 +95,7 @@ def page(record: Mapping[str, Any]) -> str:
         *(f"- {_plain(text)}" for text in common),
         "- Scenes: files of `test/` in `SUPERRES_DATA`, one specimen a file, of slides that training never saw; none "
         "is binned, though some are soft (the model card has their scores when binned).",
-        f"- Weights: sha256 {record['weights'][:12]}…, superres {record['version']}.",
+        f"- Weights: sha256 of their tensors {record['weights'][:12]}…, superres {record['version']}.",
     ]
     for item in get_args(Item):
         each = items.get(item)
@@ -166,7 +166,8 @@ def _made() -> dict[str, Any]:
 
 
 def digest(path: Path) -> str:
-    return hashlib.sha256(path.read_bytes()).hexdigest()
+    """Of the network: what else a weights file says may be added to without another score."""
+    return tensors_digest(read_weights(path).tensors)
 
 
 def main(words: Sequence[str]) -> None:

@@ -1,4 +1,5 @@
-"""Does an image belong to what a network was trained on?  Pixel size, stain, focus, and whether anything is there.
+"""Does an image belong to what a network was trained on?  Pixel size, stain, focus, noise, blocks of JPEG, and
+whether anything is there.
 
 A warning is no proof, and silence is none either: only what leaves a trace in the statistics below is seen.
 """
@@ -16,10 +17,12 @@ from scipy import fft, ndimage
 from superres.errors import ImageError
 from superres.image import FloatArray, Image, luma
 from superres.io.weights import Stain, Weights
+from superres.optics.blocks import BLOCK_PX
 from superres.optics.spectrum import noise_sd
+from superres.training.inputs import cutoff_of, measured, spread
 from superres.training.stain import StainSums, nearest_stain
 
-Subject = Literal["pixel size", "colour", "stain", "blank", "focus", "unjudged"]
+Subject = Literal["pixel size", "colour", "stain", "blank", "focus", "noise", "blocks", "unjudged"]
 
 PIXEL_SIZE_TOLERANCE = 0.1
 """Relative.  Within 5 % registration itself accepts a pair, and networks see scales of up to 2 % in training."""
@@ -53,9 +56,19 @@ units of white, blurred and noise taken off: red, green and blue are then one pi
 LEAST_SIDE_PX = 48
 """A smaller image has no spectrum to tell structure from clear glass, and glass of any slide looks grey."""
 
-WINDOW_PX, WINDOWS = 256, 16
-"""An image of any size is judged by so many windows of this side, spread over it."""
+NOISE_MARGIN = 1.25
+"""So many times the noise of the noisiest training input: 0.022 for the shipped weights, whose training had 0.004–0.02
+(at the most 0.018 as it is measured).  Virtual fields of 19 real micrographs have up to 0.0197 with a noise of 0.02, at
+least 0.0256 with 0.03; where all of it is shot noise, less in the dark, 0.011–0.018 and 0.016–0.027.  The 19 colour
+micrographs as they are in their files, some of them sharpened or sampled coarsely, have at most 0.013."""
 
+BLOCKS_LIMIT, BLOCKS_MARGIN, BLOCKS_SIDE_PX = 1.12, 1.1, 96
+"""Contrast of the borders of blocks (optics.blocks) of images from so many pixels a side on, and how far above that of
+the training inputs it may lie.  Virtual fields of 19 real micrographs, in noise of 0.002–0.02 and 0.3 µm out of focus:
+1.00–1.07 (none of 1,225 pieces of 96 px and more over the limit); compressed with quality 80, which takes four fifths
+of what the network gains, 98–100 % of the pieces are, with 85 88–99 %, with 90 half of them, with 95 one in twenty.  Of
+the 27 micrographs as they are in their files the 12 above the limit (1.16–1.89) come from JPEG, the others have at most
+1.02."""
 
 @dataclass(frozen=True)
 class Finding:
@@ -77,15 +90,16 @@ def judge(image: Image, weights: Weights, pixel_size_known: bool = True) -> tupl
     if min(image.shape_px) < LEAST_SIDE_PX:
         return (*findings, Finding("unjudged", f"it is too small to judge ({image.height} × {image.width} px, expected "
                                                f"at least {LEAST_SIDE_PX} px a side)"))
-    windows = [image.crop(*box).rgb() for box in _boxes(image.shape_px)]
-    spectra = [_bands(window, image.pixel_size_um, _cutoff(weights)) for window in windows]
+    windows = [image.crop(*box).rgb() for box in spread(image.shape_px)]
+    cutoff = cutoff_of(weights.coarse, weights.coarse_pixel_size_um)
+    spectra = [_bands(window, image.pixel_size_um, cutoff) for window in windows]
     full = [(window, bands) for window, bands in zip(windows, spectra, strict=True)
             if bands.low > max(STRUCTURE_LIMIT, STRUCTURE_OVER_NOISE * bands.noise)]
     if not full:
-        findings.append(_blank(max(spectra, key=lambda bands: bands.low), weights))
+        findings.append(_blank(max(spectra, key=lambda bands: bands.low), cutoff))
         return tuple(findings)
     return (*findings, *_stain([window for window, _ in full], image, weights),
-            *_focus([bands for _, bands in full]))
+            *_focus([bands for _, bands in full]), *_spoilt(image, weights))
 
 
 def require_fit(findings: tuple[Finding, ...], name: str) -> None:
@@ -99,9 +113,9 @@ def require_fit(findings: tuple[Finding, ...], name: str) -> None:
                          hint="use weights for this microscope and stain, mend the input, or leave --strict out")
 
 
-def _blank(strongest: _Bands, weights: Weights) -> Finding:
+def _blank(strongest: _Bands, cutoff: float) -> Finding:
     """In no window is there structure enough to judge; strongest: the bands of the one that has most."""
-    seen = f"structure of {1 / (0.16 * _cutoff(weights)):.1f} µm has a power of {strongest.low:.4f}"
+    seen = f"structure of {1 / (0.16 * cutoff):.1f} µm has a power of {strongest.low:.4f}"
     if strongest.low <= STRUCTURE_LIMIT:
         return Finding("blank", "there is hardly anything in it, or it is far out of focus: "
                                 f"{seen}; expected over {STRUCTURE_LIMIT:g}")
@@ -163,6 +177,24 @@ def _is_grey(windows: list[FloatArray]) -> bool:
     return second < GREY_SD ** 2
 
 
+def _spoilt(image: Image, weights: Weights) -> list[Finding]:
+    """Noise and blocks beyond those of the training inputs."""
+    if (worst := weights.worst_inputs) is None:
+        return []
+    found, findings = measured(image, cutoff_of(weights.coarse, weights.coarse_pixel_size_um)), []
+    if found.noise > NOISE_MARGIN * worst.noise > 0:
+        findings.append(Finding("noise", f"it is noisier than what the weights were trained on: at the finest "
+                                         f"frequencies its noise is {found.noise:.2%} of white, in training at most "
+                                         f"{worst.noise:.2%}"))
+    limit = max(BLOCKS_LIMIT, BLOCKS_MARGIN * worst.blocks)
+    if min(image.shape_px) >= BLOCKS_SIDE_PX and found.blocks > limit:
+        findings.append(Finding("blocks", f"it consists of blocks of {BLOCK_PX} × {BLOCK_PX} px, as JPEG compression "
+                                          f"leaves them: it changes {found.blocks:.2f} times as much across their "
+                                          f"borders as elsewhere, expected below {limit:.3g}; the network sharpens "
+                                          "borders like structure"))
+    return findings
+
+
 @dataclass(frozen=True)
 class _Bands:
     """Mean power of three bands of the luma's spectrum.  noise: beyond every optical frequency."""
@@ -197,20 +229,3 @@ def _bands(window: FloatArray, pixel_size_um: float, cutoff: float) -> _Bands:
 
     beyond = mean(1.1, np.inf)
     return _Bands(mean(0.11, 0.22), mean(0.55, 0.733), beyond if beyond > 0 else noise_sd(grey) ** 2 * area)
-
-
-def _cutoff(weights: Weights) -> float:
-    """Of the coarse objective; what the training pixels sampled critically where it is not known."""
-    return weights.coarse.cutoff_cycles_per_um if weights.coarse else 0.5 / weights.coarse_pixel_size_um
-
-
-def _boxes(shape_px: tuple[int, int]) -> list[tuple[int, int, int, int]]:
-    """(top, left, height, width) of windows spread over an image."""
-    side = int(np.sqrt(WINDOWS))
-    starts = []
-    for length in shape_px:
-        count = min(side, max(1, length // WINDOW_PX))
-        size = min(length, WINDOW_PX)
-        starts.append((size, np.unique(np.linspace(0, length - size, count).astype(int))))
-    (tall, tops), (wide, lefts) = starts
-    return [(int(top), int(left), tall, wide) for top in tops for left in lefts]

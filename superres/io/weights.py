@@ -42,6 +42,18 @@ class Stain:
     covariance: tuple[tuple[float, ...], ...]
 
 
+@dataclass(frozen=True)
+class WorstInputs:
+    """The most that training inputs had of what spoils images.
+
+    noise: standard deviation of what their colours do not share at the finest frequencies, in units of white
+    (superres.training.inputs).  blocks: contrast of the borders of JPEG's blocks (superres.optics.blocks).
+    """
+
+    noise: float
+    blocks: float
+
+
 @dataclass(frozen=True, eq=False)
 class Weights:
     """A trained network as data.
@@ -50,7 +62,8 @@ class Weights:
     origin_multiple, as `dataclasses.asdict` of the model's Geometry gives them.
     coarse_pixel_size_um, fine_pixel_size_um: object-plane pitch of the training inputs and truths.  coarse, fine: their
     optics where known.  stains: of the training inputs, one for each specimen, by which a later image can be told to
-    be of another stain; empty where nobody knows.
+    be of another stain; empty where nobody knows.  worst_inputs: of the same inputs, by which a later image can be told
+    to be noisier or more compressed; None where nobody knows.
     provenance: JSON values (versions, seed, summary of the training data, the sentence on simulation).
     tensors: name → float array.
     """
@@ -64,6 +77,7 @@ class Weights:
     coarse: Optics | None = None
     fine: Optics | None = None
     stains: tuple[Stain, ...] = ()
+    worst_inputs: WorstInputs | None = None
     provenance: Mapping[str, Any] = field(default_factory=dict)
 
     @property
@@ -85,6 +99,7 @@ def write_weights(path: Path, weights: Weights) -> None:
         "coarse": asdict(weights.coarse) if weights.coarse else None,
         "fine": asdict(weights.fine) if weights.fine else None,
         "stains": {"version": STAINS_VERSION, "specimens": [asdict(stain) for stain in weights.stains]},
+        "worst_inputs": asdict(weights.worst_inputs) if weights.worst_inputs else None,
         "provenance": dict(weights.provenance), "tensors_sha256": tensors_digest(weights.tensors),
     }
     metadata = {_METADATA_KEY: json.dumps(record, ensure_ascii=False, allow_nan=False, sort_keys=True)}
@@ -120,10 +135,16 @@ def read_weights(path: Path) -> Weights:
             coarse=Optics(**record["coarse"]) if record["coarse"] else None,
             fine=Optics(**record["fine"]) if record["fine"] else None,
             stains=_stains(record.get("stains", {})),
+            worst_inputs=_worst_inputs(record.get("worst_inputs")),
             provenance=dict(record["provenance"]))
     except (KeyError, TypeError, ValueError) as error:
         raise WeightsError(f"the metadata of '{path}' are incomplete: {type(error).__name__}: {error}",
                            hint="the file was changed after superres wrote it; train or fetch it again") from error
+
+
+def _worst_inputs(found: Mapping[str, Any] | None) -> WorstInputs | None:
+    """None for files of before it was kept."""
+    return None if found is None else WorstInputs(float(found["noise"]), float(found["blocks"]))
 
 
 def tensors_digest(tensors: Mapping[str, npt.NDArray[Any]]) -> str:

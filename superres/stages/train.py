@@ -12,11 +12,12 @@ from superres.api.source import Acquisition, Pair
 from superres.errors import PluginError, SourceError, SuperresError
 from superres.events import Events, Progress
 from superres.inference.generator import borrowed_generator
-from superres.io.weights import Stain, Weights, read_weights, write_weights
+from superres.io.weights import Weights, read_weights, write_weights
 from superres.stages.blame import built_network
 from superres.stages.seen import files_seen, specimens_seen
 from superres.stages.store import StageFolder, file_hash
 from superres.training.history import HistoryRow, read_history
+from superres.training.inputs import worst_of
 from superres.training.job import TrainingJob, TrainingResult
 from superres.training.loop import HISTORY_FILE
 from superres.training.loop import train as run_training
@@ -59,9 +60,7 @@ def train(
     path = folder.path / WEIGHTS_FILE
     write_weights(
         path,
-        _weights(
-            job.model, acquisition, stains_of(job.training), provenance, result.tensors
-        ),
+        _weights(job.model, acquisition, job.training, provenance, result.tensors),
     )
     return path
 
@@ -81,9 +80,7 @@ def describe_untrained(
     with borrowed_generator():
         network = built_network(model)
     tensors = {name: tensor.cpu().numpy() for name, tensor in network.state_dict().items()}
-    write_weights(
-        path, _weights(model, acquisition, stains_of(pairs), provenance, tensors)
-    )
+    write_weights(path, _weights(model, acquisition, pairs, provenance, tensors))
     return path
 
 
@@ -110,7 +107,7 @@ def _started_from(job: TrainingJob) -> dict[str, Any]:
 def _weights(
     model: Model,
     acquisition: Acquisition,
-    stains: tuple[Stain, ...],
+    pairs: Sequence[Pair],
     provenance: Mapping[str, Any],
     tensors: Mapping[str, Any],
 ) -> Weights:
@@ -123,7 +120,8 @@ def _weights(
         tensors=tensors,
         coarse=acquisition.coarse,
         fine=acquisition.fine,
-        stains=stains,
+        stains=stains_of(pairs),
+        worst_inputs=worst_of(pairs, acquisition.coarse, acquisition.coarse_pixel_size_um),
         provenance=provenance,
     )
 

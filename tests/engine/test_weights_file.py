@@ -13,7 +13,7 @@ from superres.catalog import Catalog
 from superres.engine import Engine
 from superres.errors import PluginError, WeightsError
 from superres.inference.load import model_of, network_of
-from superres.io.weights import read_weights, write_weights
+from superres.io.weights import WorstInputs, read_weights, write_weights
 
 from .specimens import SMALL, make_weights
 
@@ -26,9 +26,11 @@ def path(tmp_path):
 
 
 def test_everything_comes_back(path):
-    written, read = make_weights(**SMALL), read_weights(path)
+    written = replace(make_weights(**SMALL), worst_inputs=WorstInputs(0.02, 1.01))
+    write_weights(path, written)
+    read = read_weights(path)
     for field in ("plugin", "options", "geometry", "coarse_pixel_size_um", "fine_pixel_size_um", "coarse", "fine",
-                  "stains", "provenance"):
+                  "stains", "worst_inputs", "provenance"):
         assert getattr(read, field) == getattr(written, field), field
     assert read.tensors.keys() == written.tensors.keys()
     for name, tensor in written.tensors.items():
@@ -121,6 +123,18 @@ def test_stains_of_an_older_or_newer_superres_count_as_none(path):
         write_weights(path, make_weights(**SMALL))
         rewrite(path, change)
         assert read_weights(path).stains == ()
+
+
+def test_files_of_before_the_worst_inputs_were_kept_say_nothing_of_them(path):
+    rewrite(path, lambda record: record.pop("worst_inputs"))
+    assert read_weights(path).worst_inputs is None
+
+
+@pytest.mark.parametrize("found", [{"noise": 0.1}, {"noise": "much", "blocks": 1.0}, [1, 2]])
+def test_damaged_worst_inputs_are_refused(path, found):
+    rewrite(path, lambda record: record.update(worst_inputs=found))
+    with pytest.raises(WeightsError, match="incomplete"):
+        read_weights(path)
 
 
 @pytest.mark.parametrize("mean", [[1.0, 2.0], [1.0, 2.0, "three"]])

@@ -422,6 +422,7 @@ def test_a_test_specimen_that_the_first_weights_had_seen_is_told_and_reported(tm
     second, told = tuned("other split", first, "drawn-2", "drawn-0")
     assert len(told) == 1 and "of these names: drawn-2. Their scores are not of slides" in told[0]
     assert told[0].endswith("never saw; name others in split.test")
+    assert 0 < read_weights(second).worst_inputs.blocks < 2, "what later images are compared with"
     assert read_weights(second).provenance["training"]["started_from"]["specimens"] == ["drawn-1", "drawn-2"]
     # drawn-2 was the second one's test, but the first one's training.
     assert "drawn-2" in tuned("twice removed", second, "drawn-2", "drawn-1")[1][0]
