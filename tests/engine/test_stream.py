@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+import weakref
 
 import numpy as np
 import pytest
@@ -14,7 +15,7 @@ from superres.engine import Engine
 from superres.errors import Cancelled, EngineError, ImageError
 from superres.events import Events
 from superres.image import Image
-from superres.inference.streaming import stream_in_order
+from superres.inference.streaming import _Bounded, stream_in_order
 
 from .specimens import SMALL, make_weights, stained
 
@@ -187,6 +188,36 @@ def test_cancel_reaches_a_caller_who_waits_for_a_source_that_gives_nothing(engin
         next(engine.stream(source(), events=events))
     gate.set()
     wait_until(lambda: not threads_of_streams())
+
+
+def test_after_cancel_nothing_more_comes_though_it_is_there(engine):
+    events = Events()
+    stream = engine.stream([stained(4, 4)] * 3, ahead=3, events=events)
+    next(stream)
+    wait_until(lambda: not threads_of_streams())        # all three are computed
+    events.cancel()
+    with pytest.raises(Cancelled):
+        next(stream)
+
+
+def test_leaving_the_loop_stops_the_frame_that_is_being_computed():
+    """At the next tile: the second frame would take minutes."""
+    small_tiles = Engine.from_weights(make_weights(**SMALL), device="cpu", engine="torch", catalog=Catalog.builtin(),
+                                      tile_px=16)
+    stream = small_tiles.stream([np.zeros((4, 4, 3), np.uint8), np.zeros((6000, 6000, 3), np.uint8)])
+    next(stream)
+    stream.close()
+    wait_until(lambda: not threads_of_streams())
+
+
+def test_a_queue_that_is_closed_lets_go_of_what_waits_in_it():
+    """Its reader may hold it for as long as a camera gives nothing."""
+    queue, frame = _Bounded(2), np.zeros(3)
+    assert queue.put(frame)
+    gone = weakref.ref(frame)
+    del frame
+    queue.close()
+    assert gone() is None and not queue.put(np.zeros(3))
 
 
 def test_leaving_the_loop_ends_the_threads(engine):

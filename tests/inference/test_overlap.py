@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import weakref
 from contextlib import contextmanager
 
 import numpy as np
@@ -103,6 +104,25 @@ def test_a_result_is_the_callers_own(rng):
     images = frames(rng, 5)
     results = through(LateCard(), images)
     assert all(result.flags.owndata and result.flags.writeable for result in results)
+
+
+def test_a_frame_may_run_backwards(rng):
+    (image,) = frames(rng, 1)
+    take = Overlap(LateCard()).start(image[::-1, :, ::-1], shape_of(image), inverted)
+    np.testing.assert_array_equal(take(), expected(image[::-1, :, ::-1]))
+
+
+def test_the_cards_memory_of_a_result_is_free_when_the_result_is_taken(rng):
+    (image,), made = frames(rng, 1), []
+
+    def compute(tensor):
+        output = inverted(tensor)
+        made.append(weakref.ref(output))
+        return output
+
+    overlap = Overlap(EagerCard())
+    overlap.start(image, shape_of(image), compute)()
+    assert made[0]() is None, "79 MB for each frame of 2048²"
 
 
 @pytest.mark.parametrize("missing", [0, 1])
