@@ -227,8 +227,10 @@ private:
     }
   }
 
+  static constexpr int kLeastShared = 99 * 1024;
+
   bool reversed_;
-  int shared_limit_ = 99 * 1024;
+  int shared_limit_ = kLeastShared;
 };
 
 } // namespace

@@ -99,7 +99,7 @@ DeviceForward::Convolution DeviceForward::uploaded(const Layer &layer, const Pac
 
 void DeviceForward::fold_tail(const Network &network) {
   const Layer layer = folded_layer(network);
-  expand_ = uploaded(layer, folded_packing(layer.in, layer.out, backend_->shared_limit()), false, gain_for(layer.weight));
+  expand_ = uploaded(layer, folded_packing(layer.in, layer.out), false, gain_for(layer.weight));
   const BorderMaps maps = border_maps(network);
   border_weights_ = backend_->upload(maps.weight.data(), maps.weight.size() * sizeof maps.weight[0]);
   border_bias_ = backend_->upload(maps.bias.data(), maps.bias.size() * sizeof maps.bias[0]);

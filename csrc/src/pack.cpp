@@ -15,6 +15,10 @@ constexpr int kMostTiles = 10;
 // What a block may have on the cards with the least, sm_86, sm_89 and sm_120.
 static_assert(kernels::shared_bytes(kMostTiles, kernels::kMaxGroups) <= 99 * 1024, "too much shared memory");
 
+// Of a chunk of the folded tail: then two blocks of threads fit a multiprocessor of 128 KB or more.
+constexpr int kFoldedGroups = 4;
+static_assert(kernels::folded_shared_bytes(kMostTiles / 2, kFoldedGroups) <= 64 * 1024, "too much shared memory");
+
 int divided_up(int value, int by) { return (value + by - 1) / by; }
 
 int compiled_tiles(int wanted) {
@@ -44,17 +48,13 @@ Packing block_packing(int in, int out, int tiles) {
   return {tiles, 1, in_groups, 1, in_groups, divided_up(out, 8)};
 }
 
-Packing folded_packing(int in, int out, int shared_limit) {
+Packing folded_packing(int in, int out) {
   Packing packing{};
   packing.in_groups = divided_up(in, 8);
   packing.out_groups = divided_up(out, 8);
   packing.tiles = packing.out_groups <= 4 ? 4 : 10;
   packing.out_blocks = divided_up(packing.out_groups, packing.tiles);
-  // Four groups at most: then two blocks of threads fit a multiprocessor of 128 KB or more.
-  int most = std::min(packing.in_groups, 4);
-  while (most > 1 && kernels::folded_shared_bytes(packing.tiles / 2, most) > shared_limit)
-    --most;
-  packing.chunks = divided_up(packing.in_groups, most);
+  packing.chunks = divided_up(packing.in_groups, kFoldedGroups);
   packing.chunk_groups = divided_up(packing.in_groups, packing.chunks);
   return packing;
 }

@@ -24,9 +24,8 @@ Packing packing_of(int in, int out);
 // For kernels/residual_block.h: all in one block of `tiles` tiles and one chunk.
 Packing block_packing(int in, int out, int tiles);
 
-// For kernels/folded_tail.h: tiles of a block, twice those of its kernel; chunks that fit `shared_limit` bytes of shared
-// memory.
-Packing folded_packing(int in, int out, int shared_limit);
+// For kernels/folded_tail.h: tiles of a block, twice those of its kernel.
+Packing folded_packing(int in, int out);
 
 // One of the kernels that SR_BLOCK_KERNELS names.
 struct BlockShape {

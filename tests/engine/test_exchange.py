@@ -195,3 +195,20 @@ def test_what_cannot_be_read_is_refused(engine, image, words):
 def test_a_tensors_white_is_fixed(engine):
     with pytest.raises(ImageError, match=r"expected floats with 1\.0 for white, or uint8 with 255"):
         engine(torch.zeros(1, 3, 4, 4, dtype=torch.uint8), white_level=200)
+
+
+def test_another_white_level_is_no_reason_to_read_levels_as_they_are_stored(engine):
+    """uint8 of a camera whose white is 200, by the unit intensities that they stand for."""
+    levels = np.minimum(stained(9, 12), 200)
+    unit = engine(levels.astype(np.float32) / 200)
+    expected = np.rint(np.clip(unit, 0, 1) * 200)
+    result = engine(levels, white_level=200)
+    assert np.abs(result - expected).max() <= 1 and not np.array_equal(result, engine(levels))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "f4"])
+def test_a_field_of_records_is_read_though_its_steps_are_no_multiple_of_its_width(engine, dtype):
+    """As files of some cameras hold pixels beside a status byte."""
+    records = np.zeros((6, 7, 3), np.dtype([("status", "u1"), ("level", dtype)]))
+    records["level"] = stained(6, 7) if dtype == "u1" else stained(6, 7) / np.float32(255)
+    np.testing.assert_array_equal(engine(records["level"]), engine(np.ascontiguousarray(records["level"])))

@@ -71,6 +71,14 @@ def test_the_papers_frame_takes_no_more_than_was_promised(tmp_path, trained):
     assert folded + 3 * pixels + 3 * 5120 ** 2 <= 1.2e9 < layers
 
 
+def test_more_pixels_than_a_launch_can_number_have_no_workspace(tmp_path, small):
+    """A card is given at most 2³¹ − 1 pixels of an image, and 64 times that in all; a CPU is given any number."""
+    sizes = [(1, 46340, 46340), (1, 46341, 46341), (1, 2 ** 24, 128), (64, 46340, 46340), (65, 46340, 46340)]
+    on_card = workspaces(tmp_path, small[0], EMULATED, FOLDED, sizes)
+    assert [size > 0 for size in on_card] == [True, False, False, True, False]
+    assert all(workspaces(tmp_path, small[0], CPU, LAYERS, sizes))
+
+
 def test_a_workspace_too_small_for_any_band_is_refused(tmp_path, small):
     case, _ = small
     request = Request()
@@ -123,6 +131,22 @@ def test_a_python_caller_says_how_much_memory_a_forward_may_take(small, kind):
     np.testing.assert_array_equal(model(images, workspace_bytes=limit), model(images))
     with pytest.raises(EngineError, match="no band of a frame 30 px wide fits"):
         model(images, workspace_bytes=1000)
+
+
+@needs_native
+def test_a_frame_too_large_for_one_call_goes_through_in_bands_or_says_so(small):
+    """As on a card: more than 2³¹ pixels have no workspace, whose size is then said to be 0."""
+    _, model = small
+
+    class Limited(NativeModel):
+        def workspace_bytes(self, count, height, width):
+            return super().workspace_bytes(count, height, width) if height <= 40 else 0
+
+    limited, images = Limited(model._core, model.device, model.up, model.down), stained(1, 61, 9)
+    with pytest.raises(EngineError, match="a frame of 61 × 9 px is too large for one call"):
+        limited(images)
+    limit = model.workspace_bytes(1, 40, 9)
+    np.testing.assert_array_equal(limited(images, workspace_bytes=limit), model(images))
 
 
 @needs_native
