@@ -16,6 +16,7 @@ from superres.io.weights import Weights, read_weights, write_weights
 from superres.stages.blame import built_network
 from superres.stages.seen import files_seen, specimens_seen
 from superres.stages.store import StageFolder, file_hash
+from superres.stages.trial import try_out
 from superres.training.history import HistoryRow, read_history
 from superres.training.inputs import worst_of
 from superres.training.job import TrainingJob, TrainingResult
@@ -38,7 +39,8 @@ def train(
     """Train the job's model and write weights.safetensors and history.csv into `folder`.
 
     provenance: JSON values that go into the weights file.  ranks: of several processes that train together, of which
-    this is the first.  Returns the path of the weights.
+    this is the first.  Returns the path of the weights.  Raises PluginError for a model or a loss that breaks its
+    contract, SourceError where nothing is left to train on, and what training raises.
     """
     if not job.training:
         raise SourceError(
@@ -46,6 +48,7 @@ def train(
             hint="see registration.json for what was rejected and why, and [split] for what is held out",
         )
     started = _started_from(job)  # before the hours in which the file may go
+    try_out(job)
     try:
         result = run_training(job, events, ranks)
     except (SuperresError, MemoryError):
