@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 import subprocess
+import tomllib
 from pathlib import Path
 
 import pytest
@@ -71,6 +73,17 @@ def test_numbers_of_the_design_are_those_of_the_code() -> None:
     assert (f"same orientation within {limits.max_rotation_deg:g}° and the nominal magnification within "
             f"{100 * limits.max_scale_error:g} %") in words(README)
     assert f"the paper's {PAPER_EPOCHS} epochs" in words(README)
+
+
+def test_the_training_of_the_readme_takes_as_long_as_it_says() -> None:
+    """By the patches a second that two cores of a quiet machine last made; validation comes on top."""
+    (snippet,) = re.findall(r"^```toml\n(.*?)^```", README, flags=re.MULTILINE | re.DOTALL)
+    train = tomllib.loads(snippet)["train"]
+    last = max((ROOT / "benchmarks" / "history").glob("*-training.json"))  # names begin with the date
+    (facts,) = (each["extra_info"] for each in json.loads(last.read_text())["benchmarks"])
+    assert (train["patch_px"], train["batch_size"]) == (40, 16), "what benchmarks/bench_training.py measures"
+    minutes = train["steps"] * train["batch_size"] / facts["patches_per_s"] / 60
+    assert "# Half an hour to an hour on two cores." in snippet and 20 < minutes < 50
 
 
 def test_a_plugin_has_as_many_methods_as_the_readme_says() -> None:
