@@ -169,8 +169,24 @@ def tears() -> str:
     return "\n\n".join(parts)
 
 
-TABLES = {"methods": methods, "stitching": stitching, "levels": levels, "placements": placements, "speed": speed,
-          "end_to_end": end_to_end, "sweeps": sweeps, "tears": tears}
+def dust() -> str:
+    measured = read_record("dust")["measured"]
+    fates = "placed, wrong, refused | largest RMSE in px"
+    lines = [f"| specks on the camera | divided out: {fates} | left in: {fates} |", "|---|---|---|---|---|"]
+    for row in measured["rows"]:
+        cells = []
+        for way in ("divided out", "left in"):
+            found = [each for each in row[way] if each is not None]
+            right = [each for each in found if each < measured["wrong_px"]]
+            cells += [f"{len(right)}, {len(found) - len(right)}, {len(row[way]) - len(found)}",
+                      f"{max(found):.3f}" if found else "–"]
+        name = f"{row['specks']}, {100 * row['depth']:.0f} % of the light" if row["specks"] else "none"
+        lines.append(f"| {name} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
+
+
+TABLES = {"methods": methods, "stitching": stitching, "dust": dust, "levels": levels, "placements": placements,
+          "speed": speed, "end_to_end": end_to_end, "sweeps": sweeps, "tears": tears}
 
 
 def filled(text: str) -> str:

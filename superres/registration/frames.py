@@ -19,7 +19,7 @@ CACHE_BYTES = 256 * 1024 * 1024
 class Frames:
     """The tiles of one scan, all of one shape and pixel size.
 
-    flat_field: set it once it is known; grey frames are divided by it from then on.
+    flat_field, dust: set them once they are known; grey frames are divided by them from then on.
     Raises ImageError, naming both tiles, where shapes, channels or pixel sizes differ.
     """
 
@@ -29,6 +29,7 @@ class Frames:
         self._capacity_bytes = cache_bytes
         self._lock = threading.Lock()
         self.flat_field: FloatArray | None = None
+        self.dust: FloatArray | None = None
         first = self.raw(0)
         self.shape_px = first.shape_px
         self.pixel_size_um = first.pixel_size_um
@@ -63,8 +64,9 @@ class Frames:
         return image
 
     def grey(self, index: int) -> FloatArray:
-        """(h, w) float32 in units of white, divided by the flat field if there is one."""
-        return grey_frame(self.raw(index), self.flat_field)
+        """(h, w) float32 in units of white, divided by the flat field and the dust where there are any."""
+        grey = grey_frame(self.raw(index), self.flat_field)
+        return grey if self.dust is None else grey / self.dust
 
     def reduced(self, index: int, reduction: int) -> FloatArray:
         """Grey means of reduction × reduction pixels; rows and columns that fill no block are left out."""

@@ -11,6 +11,7 @@ import numpy.typing as npt
 
 from superres.errors import RegistrationError
 from superres.image import FloatArray, Readable
+from superres.registration.dust import described_dust, estimate_dust
 from superres.registration.edges import (
     ALL_PAIRS_SIZE_PX,
     Edge,
@@ -82,6 +83,9 @@ def stitch(images: Sequence[Readable], positions_um: Sequence[tuple[float, float
         return Layout(((0.0, 0.0),), (True,), (None,), frames.shape_px, frames.shape_px, frames.pixel_size_um,
                       notes={"tiles": 1.0, "flat field": "none: a single tile"}, parts=(1,))
     structure = structure_of(frames)
+    frames.dust = estimate_dust(frames, structure)
+    if frames.dust is not None:
+        structure = structure_of(frames)
     refuse_blank(frames, structure)
     nominal = _nominal(frames, structure, positions_um, grid, overlap)
     if nominal is None:
@@ -234,6 +238,7 @@ def _layout(frames: Frames, structure: Structure, edges: Sequence[Edge], places:
                                 max(good_to, default=np.nan), nominal is not None)
     warnings = [str(each["warning"]) for each in (notes, by_place) if "warning" in each]
     notes |= by_place | ({"warning": "; ".join(warnings)} if warnings else {})
+    notes["dust on the camera"] = described_dust(frames.dust, len(frames))
     notes["flat field"] = described_flat_field(frames.flat_field)
     levels = estimate_levels(frames, edges, places, structure)
     notes["brightness of tiles"] = "even" if levels is None else levels.described()

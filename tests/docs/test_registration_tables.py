@@ -49,6 +49,15 @@ def test_stitching_met_its_gates(kind, bar):
     assert row["superres"]["median_cpu_s"] <= 1.5 * row["ashlar"]["median_cpu_s"]
 
 
+def test_dust_does_not_place_tiles():
+    """What is divided out loses nothing without dust, and with it leaves no scan in a wrong place."""
+    rows = measured("dust")["rows"]
+    assert rows[0]["specks"] == 0 and rows[0]["divided out"] == rows[0]["left in"]
+    found = [each for row in rows for each in row["divided out"] if each is not None]
+    assert max(found) <= 0.1 and len(found) >= 0.9 * sum(len(row["divided out"]) for row in rows)
+    assert max(each for row in rows for each in row["left in"] if each is not None) > 10
+
+
 def test_from_tiles_to_place_met_its_gate():
     record = measured("end_to_end")
     row = record["all"]
