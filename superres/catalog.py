@@ -6,7 +6,6 @@ import difflib
 import inspect
 import re
 import traceback
-import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from importlib import metadata
@@ -14,7 +13,8 @@ from typing import Any, Self
 
 import pluggy
 from pydantic import PydanticUserError
-from pydantic.json_schema import PydanticJsonSchemaWarning
+from pydantic.errors import PydanticInvalidForJsonSchema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaWarningKind
 
 from superres import hookspecs
 from superres._version import __version__
@@ -83,6 +83,13 @@ class BrokenPackage:
     entry_point: str
     reason: str
     hint: str = ""
+
+
+class _StrictSchema(GenerateJsonSchema):
+    """What pydantic would only warn of, such as a default that JSON cannot hold, is refused."""
+
+    def emit_warning(self, kind: JsonSchemaWarningKind, detail: str) -> None:
+        raise PydanticInvalidForJsonSchema(detail)
 
 
 class Catalog:
@@ -238,10 +245,8 @@ def _checked(plugin: Any, kind: Kind, label: str) -> type[Plugin]:
     if not (inspect.isclass(plugin.Options) and issubclass(plugin.Options, PluginOptions)):
         raise PluginError(f"{label}: {kind} '{name}' has Options that are no subclass of superres.api.PluginOptions")
     try:
-        with warnings.catch_warnings():
-            warnings.simplefilter("error", PydanticJsonSchemaWarning)  # for a default that JSON cannot hold
-            plugin.Options.model_json_schema()
-    except (PydanticUserError, PydanticJsonSchemaWarning) as error:
+        plugin.Options.model_json_schema(schema_generator=_StrictSchema)
+    except PydanticUserError as error:
         raise PluginError(
             f"{label}: {kind} '{name}' has Options that cannot be described as JSON: {_first_line(error)}",
             hint="use types that a pipeline file can hold: numbers, text, lists, Literal, ResolvedPath",
