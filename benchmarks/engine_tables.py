@@ -41,11 +41,12 @@ class Record:
 
 
 def records(history: Path = HISTORY) -> list[Record]:
-    """Every benchmark of an engine, the newest of each (test, case, side, card) alone: one card's times are not
-    another's, and take nothing from it."""
-    newest: dict[tuple[str, str, int, str], Record] = {}
+    """Every benchmark of an engine, the newest of each (test, case, side, card, engine) alone: one card's times are not
+    another's, and take nothing from it, nor do those of what `auto` takes now from those of what it took."""
+    newest: dict[tuple[str, str, int, str, str], Record] = {}
     for each in _every(history):
-        key = each.test, each.case, int(each.facts.get("side_px", 0)), str(each.facts.get("card", ""))
+        key = (each.test, each.case, int(each.facts.get("side_px", 0)), str(each.facts.get("card", "")),
+               prediction_tables.engine_in(each))
         if key not in newest or each.when > newest[key].when:
             newest[key] = each
     return list(newest.values())
@@ -70,7 +71,7 @@ def rivals(found: Sequence[Record]) -> str:
     for test in ("test_exact", "test_fast"):
         largest: dict[str, Record] = {}
         for each in (one for one in found if one.test == test and "side_px" in one.facts):
-            if each.case not in largest or each.facts["side_px"] > largest[each.case].facts["side_px"]:
+            if each.case not in largest or _rank(each) > _rank(largest[each.case]):
                 largest[each.case] = each
         for name, each in largest.items():
             quality = each.facts["quality"]
@@ -83,14 +84,21 @@ def rivals(found: Sequence[Record]) -> str:
     return "\n".join(lines)
 
 
+def _rank(each: Record) -> tuple[int, str]:
+    """The largest side first, then the newest."""
+    return int(each.facts["side_px"]), each.when
+
+
 def paper(found: Sequence[Record]) -> str:
     """The paper's seconds beside ours."""
     lines = ["| input | paper, one GTX 1080, s | paper, two, s | here, the CPU above, s | here, a GPU |",
              "|---|---|---|---|---|"]
     for row in TABLE_S3:
-        own = [each.facts["quality"]["engine_s"] for each in found
+        own = [each for each in found
                if each.test in ("test_exact", "test_papers_sizes") and each.facts.get("side_px") == row.side_px]
-        seconds = f"{min(own):.2f}" if own else "not yet measured"
+        newest = max((each.when for each in own), default="")
+        seconds = f"{min(each.facts['quality']['engine_s'] for each in own if each.when == newest):.2f}" if own else \
+            "not yet measured"
         cards = {each.machine_card: each.kernels_ms for each in gpu_times(found) if each.side_px == row.side_px}
         card = ", ".join(f"{ms:.2f} ms ({name})" for name, ms in cards.items()) or NO_GPU
         lines.append(f"| {row.side_px}² | {row.once:.3f} | {row.once_two_gpus:.3f} | {seconds} | {card} |")

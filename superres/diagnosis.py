@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
+from types import ModuleType
 from typing import Literal, get_args
 
 from superres._version import __version__
@@ -91,6 +92,10 @@ def _torch() -> Iterator[Finding]:
         )
 
 
+def _by_avx2(native: ModuleType) -> str:
+    return " by AVX2" if native.winograd() is not None else " by plain loops, as this processor or build has no AVX2"
+
+
 def _native() -> Iterator[Finding]:
     from superres import native
 
@@ -100,10 +105,10 @@ def _native() -> Iterator[Finding]:
     info = native.build_info()
     built = f"{info['version']}, {info['compiler']}, {info['build_type']}"
     if info["cuda"] == "no":
-        yield Finding("ok", "native module", f"{built}; no kernels for GPUs: the plain float32 forward on the CPU")
+        yield Finding("ok", "native module", f"{built}; no kernels for GPUs: float32 on the CPU{_by_avx2(native)}")
         return
     cards = native.device_count()
-    here = f"GPUs here: {cards}" if cards else "no GPU here: the plain float32 forward on the CPU"
+    here = f"GPUs here: {cards}" if cards else f"no GPU here: float32 on the CPU{_by_avx2(native)}"
     yield Finding("ok", "native module", f"{built}; kernels for {info['cuda_architectures']}; {here}")
 
 

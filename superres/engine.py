@@ -75,7 +75,7 @@ class Engine:
         """Read a weights file and prepare its network.
 
         device: "auto", "cpu", "cuda" or "cuda:N".  engine: "torch"; "native", libsuperres; "openvino", the extra of
-        that name; or "auto": on a CPU OpenVINO where it is installed, else torch (docs/engine.md has the measurements).
+        that name; or "auto": on a CPU the fastest that was measured and can run (docs/engine.md).
         precision: "exact" is float32 on a CPU, and float16 storage with float32 sums on a GPU; "fast" is bfloat16 on a
         CPU that has it, and on another what "exact" is.
         catalog: where the model plug-in is looked up; None for everything that is installed.  tile_px: side of a tile's

@@ -10,12 +10,12 @@
 #include <variant>
 
 #include "bands.h"
+#include "cpu_forward.h"
 #include "device_forward.h"
-#include "plain.h"
 
 struct sr_model {
   superres::BandGeometry geometry;
-  std::variant<std::unique_ptr<superres::PlainForward>, std::unique_ptr<superres::DeviceForward>> forward;
+  std::variant<std::unique_ptr<superres::CpuForward>, std::unique_ptr<superres::DeviceForward>> forward;
   std::string description;
 };
 

@@ -49,8 +49,8 @@ struct Forward {
   void run(void *stream) const {
     if (n == 0)
       return;
-    if (const auto *plain = std::get_if<std::unique_ptr<PlainForward>>(&model->forward))
-      (*plain)->run(from, to, n, h, w, rows, static_cast<float *>(workspace));
+    if (const auto *cpu = std::get_if<std::unique_ptr<CpuForward>>(&model->forward))
+      (*cpu)->run(from, to, n, h, w, rows, static_cast<float *>(workspace));
     else
       std::get<std::unique_ptr<DeviceForward>>(model->forward)->run(from, to, n, h, w, rows, workspace, stream);
   }

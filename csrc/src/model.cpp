@@ -6,15 +6,15 @@ using namespace superres;
 
 namespace {
 
-std::string described(const Network &network, const std::string &device, const char *arithmetic,
-                      const std::string &kernel) {
+std::string described(const Network &network, const BandGeometry &geometry, const std::string &device,
+                      const char *arithmetic, const std::string &kernel) {
   std::string channels;
   for (const int each : network.channels)
     channels += (channels.empty() ? "" : " ") + std::to_string(each);
   return "device=" + device + "\narithmetic=" + arithmetic + "\nkernel=" + kernel + "\nchannels=" + channels +
          "\nup=" + std::to_string(network.numbers.up) + "\ndown=" + std::to_string(network.numbers.down) +
-         "\nhalo_px=" + std::to_string(network.halo_px()) +
-         "\norigin_multiple=" + std::to_string(network.origin_multiple()) + "\n";
+         "\nhalo_px=" + std::to_string(geometry.halo_px) +
+         "\norigin_multiple=" + std::to_string(geometry.origin_multiple) + "\n";
 }
 
 std::unique_ptr<sr_model> made(const Network &network, int device, int threads, sr_variant variant) {
@@ -24,10 +24,12 @@ std::unique_ptr<sr_model> made(const Network &network, int device, int threads, 
   auto model = std::make_unique<sr_model>();
   model->geometry = {network.numbers, network.halo_px(), network.origin_multiple()};
   if (device == SR_DEVICE_CPU) {
-    auto plain = std::make_unique<PlainForward>(network, threads);
-    model->description =
-        described(network, "cpu, threads " + std::to_string(plain->threads()), "float32", "plain loops");
-    model->forward = std::move(plain);
+    auto cpu = std::make_unique<CpuForward>(network, threads, variant == SR_VARIANT_LAYERS);
+    model->geometry.halo_px = cpu->halo_px();
+    model->geometry.origin_multiple = cpu->origin_multiple();
+    model->description = described(network, model->geometry, "cpu, threads " + std::to_string(cpu->threads()),
+                                   "float32", cpu->kernel_text());
+    model->forward = std::move(cpu);
     return model;
   }
   require(device >= 0 || device == SR_DEVICE_EMULATED,
@@ -36,7 +38,7 @@ std::unique_ptr<sr_model> made(const Network &network, int device, int threads, 
       std::make_unique<DeviceForward>(network, device >= 0 ? cuda_backend(device) : emulated_backend(), variant);
   const char *choice = variant == SR_VARIANT_DEFAULT ? "by design, not measured on a card" : "asked for";
   model->description =
-      described(network, run->device_name(), "float16 storage, float32 sums",
+      described(network, model->geometry, run->device_name(), "float16 storage, float32 sums",
                 run->kernel_text() + "\nlaunches=" + std::to_string(run->launches()) + "\nchoice=" + choice);
   model->forward = std::move(run);
   return model;
@@ -108,8 +110,8 @@ const char *sr_model_describe(const sr_model *model) { return model->description
 size_t sr_workspace_size(const sr_model *model, int64_t n, int64_t h, int64_t w) {
   if (n < 1 || h < 1 || w < 1 || h > kLongestSide || w > kLongestSide || n > kLongestSide)
     return 0;
-  if (const auto *plain = std::get_if<std::unique_ptr<PlainForward>>(&model->forward))
-    return (*plain)->workspace_bytes(n, h, w);
+  if (const auto *cpu = std::get_if<std::unique_ptr<CpuForward>>(&model->forward))
+    return (*cpu)->workspace_bytes(n, h, w);
   return std::get<std::unique_ptr<DeviceForward>>(model->forward)->workspace_bytes(n, h, w);
 }
 

@@ -206,13 +206,14 @@ inline void gather(const float *image, const Grid &g, ptrdiff_t channels, ptrdif
   }
 }
 
-void scatter(const float *m, ptrdiff_t step, const Grid &g, ptrdiff_t channels, ptrdiff_t tile, const float *bias,
+void scatter(const float *m, ptrdiff_t step, const Grid &g, ptrdiff_t channels, ptrdiff_t tile, const Epilogue &after,
              float *image) {
   const ptrdiff_t column = tile % g.columns, row = tile / g.columns % g.rows, number = tile / g.columns / g.rows;
-  float *base = image + number * g.h * g.w * channels;
+  const ptrdiff_t first = number * g.h * g.w, others = after.residual ? after.residual_channels : 0;
+  const ptrdiff_t bottom = std::min<ptrdiff_t>(4, g.h - 4 * row), right = std::min<ptrdiff_t>(4, g.w - 4 * column);
   for (ptrdiff_t c = 0; c < channels; c += 8) {
     const __m256i lanes = mask(channels - c);
-    const Vector constant = bias ? _mm256_maskload_ps(bias + c, lanes) : _mm256_setzero_ps();
+    const Vector constant = after.bias ? _mm256_maskload_ps(after.bias + c, lanes) : _mm256_setzero_ps();
     Vector whole[kPositions], half[4 * 6], out[16];
     for (int p = 0; p < kPositions; ++p)
       whole[p] = _mm256_loadu_ps(m + p * step + c);
@@ -220,11 +221,16 @@ void scatter(const float *m, ptrdiff_t step, const Grid &g, ptrdiff_t channels, 
       output_line(whole + x, 6, half + x, 6);
     for (int y = 0; y < 4; ++y)
       output_line(half + y * 6, 1, out + y * 4, 1);
-    const ptrdiff_t bottom = std::min<ptrdiff_t>(4, g.h - 4 * row), right = std::min<ptrdiff_t>(4, g.w - 4 * column);
     for (ptrdiff_t y = 0; y < bottom; ++y)
-      for (ptrdiff_t x = 0; x < right; ++x)
-        _mm256_maskstore_ps(base + ((4 * row + y) * g.w + 4 * column + x) * channels + c, lanes,
-                            plus(out[y * 4 + x], constant));
+      for (ptrdiff_t x = 0; x < right; ++x) {
+        const ptrdiff_t pixel = first + (4 * row + y) * g.w + 4 * column + x;
+        Vector value = plus(out[y * 4 + x], constant);
+        if (after.relu)
+          value = _mm256_max_ps(value, _mm256_setzero_ps());
+        if (c < others)
+          value = plus(value, _mm256_maskload_ps(after.residual + pixel * others + c, mask(others - c)));
+        _mm256_maskstore_ps(image + pixel * channels + c, lanes, value);
+      }
   }
 }
 
@@ -251,13 +257,13 @@ template <typename Work> void share(ptrdiff_t blocks, int threads, const Work &w
 
 // --- the three convolutions -------------------------------------------------------------------------------------------
 
-void convolve(const Sizes &c, const float *x, const float *w, const ptrdiff_t s[4], const float *bias, float *y,
-              int threads) {
-  const Grid grid(c.n, c.h, c.w);
-  const ptrdiff_t inputs = padded(c.inputs), outputs = padded(c.outputs);
-  const Buffer u = buffer(kPositions * c.inputs * outputs);
-  for (ptrdiff_t i = 0; i < c.inputs; ++i)
-    for (ptrdiff_t o = 0; o < c.outputs; ++o) {
+ptrdiff_t transformed_size(ptrdiff_t inputs, ptrdiff_t outputs) { return kPositions * inputs * padded(outputs); }
+
+void transform_weights(ptrdiff_t inputs, ptrdiff_t outputs, const float *w, const ptrdiff_t s[4], float *u) {
+  const ptrdiff_t columns = padded(outputs);
+  std::fill(u, u + transformed_size(inputs, outputs), 0.0f);
+  for (ptrdiff_t i = 0; i < inputs; ++i)
+    for (ptrdiff_t o = 0; o < outputs; ++o) {
       float g[9], half[18], whole[kPositions];
       for (int ky = 0; ky < 3; ++ky)
         for (int kx = 0; kx < 3; ++kx)
@@ -267,25 +273,43 @@ void convolve(const Sizes &c, const float *x, const float *w, const ptrdiff_t s[
       for (int ky = 0; ky < 6; ++ky)
         weight_line(half + ky * 3, 1, whole + ky * 6, 1);
       for (int p = 0; p < kPositions; ++p)
-        u[(p * c.inputs + i) * outputs + o] = whole[p];
+        u[(p * inputs + i) * columns + o] = whole[p];
     }
+}
+
+ptrdiff_t scratch_size(ptrdiff_t inputs, ptrdiff_t outputs) {
+  return kPositions * (step_of(padded(inputs)) + step_of(padded(outputs)));
+}
+
+void convolve_transformed(const Sizes &c, const float *x, const float *u, const Epilogue &after, float *y,
+                          float *scratch, int threads) {
+  const Grid grid(c.n, c.h, c.w);
+  const ptrdiff_t inputs = padded(c.inputs), outputs = padded(c.outputs);
   const ptrdiff_t tiles = grid.tiles(), blocks = (tiles + kTiles - 1) / kTiles;
-  const ptrdiff_t parts = std::max(1, threads), v_step = step_of(inputs), m_step = step_of(outputs);
-  const ptrdiff_t v_size = kPositions * v_step, m_size = kPositions * m_step;
-  const Buffer memory = buffer(parts * (v_size + m_size));
+  const ptrdiff_t v_step = step_of(inputs), m_step = step_of(outputs), size = scratch_size(c.inputs, c.outputs);
   share(blocks, threads, [&](ptrdiff_t part, ptrdiff_t first, ptrdiff_t last) {
-    float *v = memory.get() + part * (v_size + m_size), *m = v + v_size;
+    float *v = scratch + part * size, *m = v + kPositions * v_step;
     for (ptrdiff_t block = first; block < last; ++block) {
       const ptrdiff_t begin = block * kTiles, count = std::min(kTiles, tiles - begin);
       for (ptrdiff_t t = 0; t < count; ++t)
         gather<6, input_line>(x, grid, c.inputs, begin + t, 1, v + t * inputs, v_step);
       for (int p = 0; p < kPositions; ++p)
-        multiply(count, outputs, c.inputs, v + p * v_step, inputs, 1, u.get() + p * c.inputs * outputs, outputs,
+        multiply(count, outputs, c.inputs, v + p * v_step, inputs, 1, u + p * c.inputs * outputs, outputs,
                  m + p * m_step, outputs, false);
       for (ptrdiff_t t = 0; t < count; ++t)
-        scatter(m + t * outputs, m_step, grid, c.outputs, begin + t, bias, y);
+        scatter(m + t * outputs, m_step, grid, c.outputs, begin + t, after, y);
     }
   });
+}
+
+void convolve(const Sizes &c, const float *x, const float *w, const ptrdiff_t s[4], const float *bias, float *y,
+              int threads) {
+  const Buffer u = buffer(transformed_size(c.inputs, c.outputs));
+  transform_weights(c.inputs, c.outputs, w, s, u.get());
+  const Buffer scratch = buffer(std::max(1, threads) * scratch_size(c.inputs, c.outputs));
+  Epilogue after;
+  after.bias = bias;
+  convolve_transformed(c, x, u.get(), after, y, scratch.get(), threads);
 }
 
 void weight_gradient(const Sizes &c, const float *x, const float *gy, float *gw, const ptrdiff_t s[4], int threads) {

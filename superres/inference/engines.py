@@ -5,11 +5,12 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal, get_args
 
+import numpy as np
 import torch
 from torch import nn
 
 from superres import native
-from superres.api.model import Model
+from superres.api.model import Model, NativeSpec
 from superres.config import Precision
 from superres.errors import EngineError, WeightsError
 from superres.inference.device import has_fast_bfloat16
@@ -21,6 +22,7 @@ from superres.stages.blame import blamed
 
 EngineName = Literal["auto", "torch", "native", "openvino"]
 EXACT_ON_GPU = "float16 storage, float32 sums"
+FLOAT16_LIMIT = 65504
 
 TORCH_TILE_PX = 384
 """Of 128 … 512 the one with the least CPU time for the paper's network: small tiles compute halo, large ones leave the
@@ -31,6 +33,9 @@ three tiles, which compute 5 % of halo (with 384 px 13 %), in 1 GB."""
 TORCH_GPU_TILE_PX = 1024
 """Not measured.  By arithmetic a tile of 384 px gives a GPU some 0.1 ms of work for thirteen launches; this one seven
 times as much, in about a gigabyte."""
+NATIVE_TILE_PX = 704
+"""Of 384 … 2048 as fast as any: 16 s of CPU time for 2048², 17 to 18 with 384 px, which computes more halo, and 20 with
+2048, which leaves every cache.  400 MB."""
 NATIVE_GPU_TILE_PX = 2048
 """Not measured.  The paper's 2048² frame is one tile, without halo and without putting tiles together: 1.01 GB of
 workspace.  Where that is not to be had the runner halves it."""
@@ -40,7 +45,7 @@ def tile_px_for(engine: EngineName, device: torch.device) -> int:
     """The side of a tile's core that suits an engine, not "auto", on a device."""
     if device.type == "cuda":
         return NATIVE_GPU_TILE_PX if engine == "native" else TORCH_GPU_TILE_PX
-    return OPENVINO_TILE_PX if engine == "openvino" else TORCH_TILE_PX
+    return {"openvino": OPENVINO_TILE_PX, "native": NATIVE_TILE_PX}.get(engine, TORCH_TILE_PX)
 
 
 @dataclass(frozen=True, eq=False)
@@ -80,17 +85,19 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
     with blamed(model, "while it gave its native form"):
         spec = model.native(network)
     chosen, why = (engine, "asked for") if engine != "auto" else \
-        choose(None if spec is None else spec.architecture, device, precision)
+        choose(None if spec is None else spec.architecture, device, precision, is_within_float16(spec))
     tile_px = tile_px_for(chosen, device)
     if chosen == "native":
-        if precision == "fast":
+        if precision == "fast" and engine == "native":
             raise EngineError("engine 'native' has no precision 'fast'",
                               hint="use precision = \"exact\", or engine = \"auto\"")
         compiled = native_network(spec, device, torch.get_num_threads())
         if device.type == "cuda":
             require_float16_suffices(compiled, network, torch.zeros((), device=device))
-        return Arrangement(chosen, compiled, torch.float32, compiled.model.describe()["arithmetic"], why,
-                           tile_px, reads_as_stored=True)
+        arithmetic = compiled.model.describe()["arithmetic"]
+        if precision == "fast":     # by "auto", where it is what "exact" is
+            arithmetic = arithmetic_of(device, precision)[1]
+        return Arrangement(chosen, compiled, torch.float32, arithmetic, why, tile_px, reads_as_stored=True)
     dtype, arithmetic = arithmetic_of(device, precision)
     if chosen == "openvino":
         if device.type != "cpu":
@@ -104,6 +111,10 @@ def arrange(model: Model, network: nn.Module, device: torch.device, engine: Engi
         network = FoldedNetwork(spec).eval().to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     network = network.to(device=device, dtype=dtype)
     return Arrangement(chosen, network, dtype, arithmetic, why, tile_px)
+
+
+def is_within_float16(spec: NativeSpec | None) -> bool:
+    return spec is None or all(np.abs(tensor).max(initial=0) <= FLOAT16_LIMIT for tensor in spec.tensors.values())
 
 
 @torch.no_grad()
@@ -121,35 +132,44 @@ def require_float16_suffices(network: nn.Module, reference: nn.Module, like: tor
     # A dozen roundings to float16 make 5e-4 of it, in networks that were trained and in random ones.
     if not off <= 0.02:
         raise WeightsError(f"in float16 these weights are {off:.2g} off on a test frame, relative to the output; "
-                           "expected at most 0.02: activations leave its range (65504)",
+                           f"expected at most 0.02: activations leave its range ({FLOAT16_LIMIT})",
                            hint="use device = \"cpu\", which computes in float32")
 
 
-def choose(architecture: str | None, device: torch.device, precision: Precision) -> tuple[EngineName, str]:
+def choose(architecture: str | None, device: torch.device, precision: Precision, is_within_float16: bool = True,
+           ) -> tuple[EngineName, str]:
     """The fastest installed engine for a precision on a device that can run a network, and why.
 
     architecture: of its native form, None where it has none; only torch runs another one than ARCHITECTURE.
+    is_within_float16: whether its weights are; libsuperres takes no others, on any device.
     On a CPU without bfloat16 `fast` is what `exact` is, and so is the choice.
     """
     known = architecture == ARCHITECTURE
     if device.type == "cpu":
-        # benchmarks/history/2026-11-26-f20507d.json: 0.88 of torch's time at 2048², 0.97 of OpenVINO's without tiles.
-        measured = "the fastest on the CPU that was measured"
-        if arithmetic_of(device, precision)[0] == torch.bfloat16:
-            measured = "not measured on a CPU with bfloat16, as this one is"
-        if known and openvino_version():
-            return "openvino", f"auto takes OpenVINO {openvino_version()}: {measured}"
-        if known:
-            other = f"OpenVINO is not installed, which was {measured.removeprefix('the ')}"
-        elif architecture is None:
-            other = "this model has no form that OpenVINO could be given"
+        # benchmarks/history/COMMIT: 0.6 of OpenVINO's time at 2048², 0.5 of torch's.
+        if not _is_measured(device, precision):
+            other = "no engine was measured on a CPU with AVX-512 or bfloat16, as this one is"
+        elif known and is_within_float16 and native.winograd() is not None:
+            return "native", "auto takes libsuperres: the fastest on the CPU that was measured"
         else:
-            other = f"OpenVINO cannot be given the architecture '{architecture}'"
+            other = "libsuperres, which was the fastest on the CPU that was measured, cannot run here"
+        if known and openvino_version():
+            return "openvino", f"auto takes OpenVINO {openvino_version()}: {other}"
+        if architecture is None:
+            other = "this model has no form that another engine could be given"
+        elif not known:
+            other = f"no other engine can be given the architecture '{architecture}'"
         return "torch", f"auto takes torch {torch.__version__}: {other}"
     if known and native.device_count():
         return "torch", (f"auto takes torch {torch.__version__}: native can run here, but is not yet measured on a "
                          "GPU; ask for it by name")
     return "torch", f"auto takes torch {torch.__version__}: native cannot run on {device} here"
+
+
+def _is_measured(device: torch.device, precision: Precision) -> bool:
+    """Whether CPUs like this one were: with AVX2 alone.  OpenVINO and torch have code for AVX-512 and bfloat16,
+    libsuperres has none."""
+    return not torch.cpu.get_capabilities().get("avx512_f") and arithmetic_of(device, precision)[0] == torch.float32
 
 
 def arithmetic_of(device: torch.device, precision: Precision) -> tuple[torch.dtype, str]:

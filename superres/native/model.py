@@ -68,7 +68,8 @@ class NativeModel:
         """hyper, tensors: as `superres.api.model.NativeSpec` of the architecture "rivenson2017" has them.
 
         device: -1 for the CPU, otherwise the ordinal of a CUDA device.  threads: of the CPU; 0 for one a core.
-        variant: of the kernels on a GPU; parts of the network for which it has none run layer by layer.
+        variant: of the kernels on a GPU; parts of the network for which it has none run layer by layer.  On the CPU
+        "layers" is plain loops, and every other one Winograd's transform where the processor has AVX2.
         Raises EngineError where the native module is not installed or has no such device; WeightsError, naming the
         layer, for a tensor that is missing, of another shape, not finite, or beyond float16.
         """

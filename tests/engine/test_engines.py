@@ -83,19 +83,42 @@ def test_four_threads_on_one_engine_give_what_each_gives_alone(engine):
     assert wrong == []
 
 
-def test_auto_takes_openvino_where_it_is_installed_and_says_what_was_measured(monkeypatch):
+def test_auto_takes_the_fastest_that_was_measured_and_says_so(monkeypatch):
+    """libsuperres, without AVX2 OpenVINO, without that torch."""
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {})
+    if native.winograd() is not None:
+        described = load("auto").describe()
+        assert described.engine == "native" and "the fastest on the CPU that was measured" in described.why
+    monkeypatch.setattr(native, "winograd", lambda: None)
     described = load("auto").describe()
     assert described.engine == "openvino" and "auto takes OpenVINO" in described.why
-    assert "the fastest on the CPU that was measured" in described.why
+    assert "libsuperres, which was the fastest on the CPU that was measured, cannot run here" in described.why
     monkeypatch.setattr(engines, "openvino_version", lambda: "")
     described = load("auto").describe()
-    assert described.engine == "torch" and "OpenVINO is not installed" in described.why
+    assert described.engine == "torch" and "cannot run here" in described.why
+
+
+def test_auto_says_that_no_engine_was_measured_with_avx_512(monkeypatch):
+    monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_f": True})
+    described = load("auto").describe()
+    assert described.engine == "openvino" and "no engine was measured on a CPU with AVX-512" in described.why
+
+
+@needs_native
+def test_auto_runs_weights_that_libsuperres_refuses():
+    made = make_weights(**SMALL)
+    weights = replace(made, tensors={name: np.where(name == "output.bias", np.float32(7e4), tensor)
+                                     for name, tensor in made.tensors.items()})
+    with pytest.raises(WeightsError, match="beyond the range of float16"):
+        Engine.from_weights(weights, device="cpu", engine="native", catalog=Catalog.builtin())
+    assert Engine.from_weights(weights, device="cpu", catalog=Catalog.builtin()).describe().engine == "openvino"
 
 
 def test_tiles_are_as_large_as_suits_the_engine():
     """OpenVINO's time per pixel does not grow with the tile, PyTorch's does."""
     assert load("torch", tile_px=None).describe().tile_px == 384
     assert load("openvino", tile_px=None).describe().tile_px == 704
+    assert not native.available() or load("native", tile_px=None).describe().tile_px == 704
     assert load("openvino", tile_px=100).describe().tile_px == 100
 
 
@@ -132,7 +155,8 @@ def test_auto_runs_a_foreign_architecture_in_torch_and_by_name_it_is_refused():
     weights = replace(make_weights(**SMALL), plugin="foreign")
     loaded = Engine.from_weights(weights, device="cpu", catalog=catalog)
     described = loaded.describe()
-    assert described.engine == "torch" and "OpenVINO cannot be given the architecture 'foreign2026'" in described.why
+    assert described.engine == "torch"
+    assert "no other engine can be given the architecture 'foreign2026'" in described.why
     image = stained(20, 30)
     np.testing.assert_array_equal(loaded(image), Engine.from_weights(weights, "cpu", "torch", catalog=catalog)(image))
     for engine in ("native", "openvino"):
@@ -201,7 +225,7 @@ def test_fast_with_bfloat16_is_near_exact_and_says_what_it_is(monkeypatch, engin
 
 def test_auto_says_what_was_not_measured_about_bfloat16(monkeypatch):
     monkeypatch.setattr(engines, "has_fast_bfloat16", lambda device: True)
-    assert "not measured on a CPU with bfloat16" in load("auto", precision="fast").describe().why
+    assert "no engine was measured on a CPU with AVX-512 or bfloat16" in load("auto", precision="fast").describe().why
     assert "not measured" not in load("auto").describe().why
     monkeypatch.setattr(engines, "openvino_version", lambda: "")
     assert load("auto", precision="fast").describe().engine == "torch"
@@ -237,7 +261,7 @@ except KeyboardInterrupt:
 
 
 @pytest.mark.parametrize(("engine", "device", "tiles"), [
-    ("native", "cuda:1", 1), ("torch", "cuda:0", 2), ("openvino", "cpu", 3), ("torch", "cpu", 6), ("native", "cpu", 6)])
+    ("native", "cuda:1", 1), ("torch", "cuda:0", 2), ("openvino", "cpu", 3), ("torch", "cpu", 6), ("native", "cpu", 3)])
 def test_the_papers_frame_is_cut_into_as_many_columns_as_suit_the_engine(engine, device, tiles):
     """On a GPU the compiled kernels take it whole: no halo is computed, and nothing is put together."""
     cores = core_ranges(2048, engines.tile_px_for(engine, torch.device(device)), Rivenson2017Model().geometry)

@@ -207,7 +207,7 @@ def test_the_examples_output_is_the_engines(installed, tmp_path, project_root, r
     torch_engine = Engine.load(weights, device="cpu", engine="torch")(image)
     # float32 sums in another order: a value at a rounding boundary may fall to the other side.
     difference = np.abs(written.astype(int) - torch_engine)
-    assert written.dtype == image.dtype and difference.max() <= 1 and np.mean(difference > 0) < (0.05 if deep else 1e-3)
+    assert written.dtype == image.dtype and difference.max() <= 1 and np.mean(difference > 0) < (0.05 if deep else 2e-3)
     if native.available() and kind == "colour":
         np.testing.assert_array_equal(written, Engine.load(weights, device="cpu", engine="native")(image))
 

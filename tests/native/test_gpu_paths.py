@@ -17,7 +17,7 @@ SHAPE = (1, 3, 4, 5)
 class Inverting:
     """In place of a NativeModel on device 0: 255 minus the frame."""
 
-    device = 0
+    device, weights_id = 0, 0
 
     def capture(self, image, result):
         return lambda: result.copy_(255 - image)
