@@ -120,6 +120,23 @@ def test_a_slope_that_may_be_a_drift_is_said(even: list[Tile]) -> None:
     assert "drift" not in str(lay(even).notes["flat field"])
 
 
+def test_a_serpentine_does_not_tell_a_drift_from_a_slope(even: list[Tile]) -> None:
+    """Why the order of a scan is not asked: begun at the left and fading, or at the right and brightening, the tiles
+    differ by a plane, and what the scan is left with is as even."""
+    left = np.array([3 * row + (column if row % 2 == 0 else 2 - column) for row in range(3) for column in range(3)])
+    right = np.array([3 * row + (2 - column if row % 2 == 0 else column) for row in range(3) for column in range(3)])
+    found = []
+    for order, change in ((left, -0.01), (right, 0.01)):
+        tiles = [changed(tile, lambda grey, g=1 + change * (when - 4): g * grey)
+                 for tile, when in zip(even, order, strict=True)]
+        layout = lay(tiles)
+        assert layout.flat_field is not None
+        found.append((layout.flat_field[-16:].mean() - layout.flat_field[:16].mean(),
+                      0.0 if layout.levels is None else layout.levels.after))
+    (fading, one), (brightening, other) = found
+    assert fading > 0.01 and brightening < -0.01 and max(one, other) < 0.004
+
+
 def test_even_tiles_are_left_alone(even: list[Tile]) -> None:
     layout = lay(even)
     assert layout.levels is None and layout.notes["brightness of tiles"] == "even"
