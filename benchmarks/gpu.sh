@@ -116,8 +116,8 @@ status=0
 failed() { printf '%s FAILED (%s)\n' "$1" "$2"; [ "$status" != 0 ] || status=$2; }
 parity=passed
 LIMIT_S=120 step "parity on the card" \
-  "$PYTHON" -m pytest -q -m "" tests/native/test_parity.py tests/native/test_graph.py tests/native/test_gpu.py \
-  -k "not emulated and not compute_sanitizer" --durations=5 ||
+  "$PYTHON" -m pytest -q -m "" tests/native/test_parity.py tests/native/test_fused.py tests/native/test_graph.py \
+  tests/native/test_gpu.py -k "not emulated and not compute_sanitizer" --durations=5 ||
   { parity="failed ($?)"; failed "PARITY" "${parity//[^0-9]/}"
     echo "the times below are those of kernels that are not proven here"; }
 export SUPERRES_PARITY=$parity

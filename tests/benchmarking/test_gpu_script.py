@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 FILES = ("benchmarks/bench_gpu_engines.py", "benchmarks/bench_gpu_stream.py", "tests/native/test_parity.py",
-         "tests/native/test_graph.py", "tests/native/test_gpu.py")
+         "tests/native/test_fused.py", "tests/native/test_graph.py", "tests/native/test_gpu.py")
 
 
 def gpu_script(root: Path, **environment: str) -> subprocess.CompletedProcess[str]:

@@ -32,8 +32,8 @@ print(rows, int(status["VmHWM"].split()[0]) / 1024)
 
 
 def rows_and_peak_mib(passes=1, **values):
-    ended = subprocess.run([sys.executable, "-c", PROGRAM.format(passes=passes, **values)], cwd=ROOT, capture_output=True, text=True,
-                           env={**os.environ, "PYTHONPATH": str(ROOT)}, check=True)
+    ended = subprocess.run([sys.executable, "-c", PROGRAM.format(passes=passes, **values)], cwd=ROOT, check=True,
+                           capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(ROOT)})
     rows, peak = ended.stdout.split()
     return int(rows), float(peak)
 

@@ -13,7 +13,7 @@ import pytest
 
 from . import builds
 from .conftest import random_specimen, stained
-from .parity import BLOCKS, DEFAULT, EMULATED, FOLDED, LAYERS, Request
+from .parity import BLOCKS, DEFAULT, EMULATED, FOLDED, LAYERS, Request, Service
 from .test_parity import SMALL, check, levels
 
 KIB = 1024
@@ -24,9 +24,19 @@ FUSED = "one launch a block: 1 2 3 4 5, the first with the input convolution; ta
 
 @pytest.fixture(scope="module", params=["emulated", "gpu"])
 def place(request):
-    """(command, device)"""
-    build = builds.emulation() if request.param == "emulated" else builds.on_gpu()
-    return str(build / "superres_parity"), EMULATED if request.param == "emulated" else 0
+    """(what Request.serve takes, device)"""
+    if request.param == "emulated":
+        yield (str(builds.emulation() / "superres_parity"),), EMULATED
+        return
+    service = Service(builds.on_gpu() / "superres_parity")
+    yield service, 0
+    service.stop()
+
+
+@pytest.fixture(scope="module", params=["emulated"])
+def host():
+    """The same for what concerns no card, or would take too much of its time."""
+    return (str(builds.emulation() / "superres_parity"),), EMULATED
 
 
 def served(place, folder, case, variants, *inputs, shared_bytes=None):
@@ -38,7 +48,7 @@ def served(place, folder, case, variants, *inputs, shared_bytes=None):
         for images in inputs:
             request.forward(images, np.empty(case.output_shape(images), images.dtype))
     more = {} if shared_bytes is None else {"SUPERRES_EMULATION_SHARED": str(shared_bytes)}
-    outcomes = request.serve([command], folder, {**os.environ, **more})
+    outcomes = request.serve(command, folder, {**os.environ, **more})
     assert [each.message for each in outcomes if each.status] == []
     of_each = len(inputs) + 1
     return [(outcomes[at].message, [each.output.reshape(case.output_shape(images)) for each, images in zip(
@@ -71,15 +81,13 @@ def test_the_page_tells_launches_and_workspace_of_each_variant(tmp_path, project
 
 @pytest.mark.parametrize("architecture", LIMITS)
 @pytest.mark.parametrize("grow", ["second", "first"])
-def test_the_papers_network_is_fused_on_every_architecture(tmp_path, architecture, grow):
-    place = str(builds.emulation() / "superres_parity"), EMULATED
-    ((said, _),) = served(place, tmp_path, random_specimen(grow=grow), (FOLDED,), shared_bytes=LIMITS[architecture])
+def test_the_papers_network_is_fused_on_every_architecture(host, tmp_path, architecture, grow):
+    ((said, _),) = served(host, tmp_path, random_specimen(grow=grow), (FOLDED,), shared_bytes=LIMITS[architecture])
     assert FUSED in said and "launches=7\n" in said
 
 
-def test_the_default_is_the_folded_variant_and_says_that_no_card_chose_it(tmp_path):
-    place = str(builds.emulation() / "superres_parity"), EMULATED
-    (by_default, _), (folded, _) = served(place, tmp_path, random_specimen(**SMALL), (DEFAULT, FOLDED))
+def test_the_default_is_the_folded_variant_and_says_that_no_card_chose_it(host, tmp_path):
+    (by_default, _), (folded, _) = served(host, tmp_path, random_specimen(**SMALL), (DEFAULT, FOLDED))
     assert "choice=by design, not measured on a card\n" in by_default and "choice=asked for\n" in folded
     assert by_default.replace("by design, not measured on a card", "asked for") == folded
 
@@ -112,15 +120,14 @@ def test_other_widths_are_fused_too(place, tmp_path, options):
     assert ("one launch a block: 1" in said) == (options["base_channels"] < 57), said
 
 
-def test_where_shared_memory_is_short_single_layers_take_over(tmp_path):
+def test_where_shared_memory_is_short_single_layers_take_over(host, tmp_path):
     """Block by block, and the model says so."""
-    place = str(builds.emulation() / "superres_parity"), EMULATED
     case, images = random_specimen(), stained(1, 5, 20)
-    ((_, (expected,)),) = served(place, tmp_path, case, (LAYERS,), images)
+    ((_, (expected,)),) = served(host, tmp_path, case, (LAYERS,), images)
     seen = set()
     for limit, which in ((98 * KIB, FUSED), (90 * KIB, "one launch a block: 1 2 3 4; one launch a layer: 5; tail"),
                          (48 * KIB, "; one launch a layer: 1 2 3 4 5; tail folded")):
-        ((said, (result,)),) = served(place, tmp_path, case, (BLOCKS,), images, shared_bytes=limit)
+        ((said, (result,)),) = served(host, tmp_path, case, (BLOCKS,), images, shared_bytes=limit)
         assert which.replace("folded", "in two launches") in said, said
         np.testing.assert_array_equal(result, expected)
         seen.add(said)
@@ -142,9 +149,8 @@ def test_the_folded_tail_is_the_two_layers(place, tmp_path, up, down):
 
 
 @pytest.mark.parametrize(("up", "down"), [(2, 1), (1, 1), (4, 4), (7, 3), (8, 3), (4, 2)])
-def test_other_scales_take_the_tail_in_two_launches(tmp_path, up, down):
-    place = str(builds.emulation() / "superres_parity"), EMULATED
-    ((said, _),) = served(place, tmp_path, random_specimen(**SMALL, up=up, down=down), (FOLDED,))
+def test_other_scales_take_the_tail_in_two_launches(host, tmp_path, up, down):
+    ((said, _),) = served(host, tmp_path, random_specimen(**SMALL, up=up, down=down), (FOLDED,))
     assert "tail in two launches" in said
 
 
@@ -162,10 +168,10 @@ def test_large_and_tiny_weights_survive_the_fold(place, tmp_path):
 @pytest.mark.slow
 @pytest.mark.parametrize("size", [(33, 47), (64, 64), (15, 31), (16, 32), (17, 33), (1, 65), (65, 1)])
 @pytest.mark.parametrize("grow", ["second", "first"])
-def test_the_papers_network_fused_at_larger_sizes(place, tmp_path, trained, size, grow):
+def test_the_papers_network_fused_at_larger_sizes(host, tmp_path, trained, size, grow):
     case = trained if grow == "second" else random_specimen(grow=grow)
     images = stained(1, *size)
-    same_bits(place, tmp_path, case, images, levels(images))
-    ((_, results),) = served(place, tmp_path, case, (FOLDED,), images, levels(images))
+    same_bits(host, tmp_path, case, images, levels(images))
+    ((_, results),) = served(host, tmp_path, case, (FOLDED,), images, levels(images))
     for given, result in zip((images, levels(images)), results, strict=True):
         check(case, given, result)
