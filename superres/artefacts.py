@@ -12,11 +12,11 @@ from superres.config import Stage
 from superres.engine import Engine
 from superres.errors import RegistrationError
 from superres.events import Events
-from superres.identity import library_versions, stage_keys
 from superres.image import FloatArray
 from superres.io.weights import read_weights
 from superres.plan import Plan
 from superres.report.data import RegistrationView
+from superres.stage_keys import library_versions, stage_keys
 from superres.stages import acquire as acquire_stage
 from superres.stages import infer as infer_stage
 from superres.stages import register as register_stage

@@ -17,7 +17,7 @@ LEVELS: dict[str, int] = {
     "overrides": 3, "problems": 3,
     "plan": 4,
     "stages": 5, "training": 5, "inference": 5, "report": 5,
-    "pipeline": 6, "run": 6, "artefacts": 6, "identity": 6, "results": 6, "engine": 6, "upscaling": 6, "stitching": 6,
+    "pipeline": 6, "run": 6, "artefacts": 6, "stage_keys": 6, "results": 6, "engine": 6, "upscaling": 6, "stitching": 6,
     "diagnosis": 6, "measuring": 6, "guard": 6,
     "cli": 7, "testing": 7, "__main__": 7,
 }
