@@ -26,11 +26,11 @@ from superres.errors import (
 )
 from superres.events import Events
 from superres.hookspecs import hookimpl
-from superres.identity import stage_keys
 from superres.image import Image
 from superres.io.images import read_image, write_image
 from superres.io.weights import read_weights
 from superres.plan import make_plan
+from superres.stage_keys import stage_keys
 from superres.stages.store import RunFolder
 from superres.transform import Transform
 from tests.run.specimens import FINE_UM, drawn_scan
@@ -170,7 +170,7 @@ def test_an_edited_plugin_is_used_anew(tmp_path, monkeypatch):
     edited.write_text("# another text\n")
     real = inspect.getsourcefile
     monkeypatch.setattr(
-        "superres.identity.inspect.getsourcefile", lambda cls: str(edited) if cls is DrawnSource else real(cls)
+        "superres.stage_keys.inspect.getsourcefile", lambda cls: str(edited) if cls is DrawnSource else real(cls)
     )
     run(tmp_path / "run", until="acquire")
     assert DrawnSource.acquired == 1
