@@ -423,7 +423,7 @@ def test_evaluate_marks_what_the_weights_were_trained_on(superres, stained_file,
     page = check_page(tmp_path / "e.html")
     for text in (told.err, page):
         assert f"The training of these weights {NOT_NEW}" in text
-    assert "<td>ihc †</td>" in page
+    assert ">ihc †</td>" in page
     head, first, *_ = (tmp_path / "e.csv").read_text().splitlines()
     assert head == "image,specimen,seen_in_training,score,network,bicubic,unit,better"
     assert first.startswith("ihc-field,ihc,yes,ssim,0.")
@@ -532,7 +532,7 @@ def test_the_default_subject_is_one_that_the_weights_were_trained_for(superres, 
     assert not [finding for pair in found.pairs for finding in judge(pair.coarse, read_weights(shipped_weights()))]
     assert "imaged 1 scene (drawn, no real section), declared" in found.simulated
     asked = []
-    monkeypatch.setattr("superres.measuring.scoring.load_pairs", lambda where, white: asked.append(where) or found)
+    monkeypatch.setattr("superres.measuring.scoring.load_pairs", lambda where, *levels: asked.append(where) or found)
     monkeypatch.setattr("superres.measuring.reproduction.reproduce", lambda *_: Page("t", "done", []))
     assert superres("reproduce", "--table", "S1").status == 0 and asked == [DEFAULT_SUBJECT]
     assert superres("reproduce", "--table", "S2").status == 0 and len(asked) == 1, "S2 is made of no images"

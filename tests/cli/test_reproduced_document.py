@@ -64,7 +64,7 @@ def test_its_commands_can_be_typed(superres, item, tmp_path, monkeypatch):
         (tmp_path / "runs/weights" / name).touch()
     monkeypatch.setattr("superres.cli.reproduction.weights_of", lambda _: None)
     monkeypatch.setattr("superres.engine.Engine.from_weights", lambda *_: object())
-    monkeypatch.setattr("superres.measuring.scoring.load_pairs", lambda where, _: where)
+    monkeypatch.setattr("superres.measuring.scoring.load_pairs", lambda where, *levels: where)
     monkeypatch.setattr("superres.measuring.reproduction.reproduce", lambda asked_for, subject, _: (
         asked.append((asked_for, subject)) or reproduced.Page("t", "done", [])))
     assert superres(*command.split()[1:]).status == 0
