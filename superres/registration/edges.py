@@ -41,6 +41,11 @@ FAINT = 0.1
 """A band-passed standard deviation below a tenth of the scan's median counts as blank however the noise is
 correlated."""
 
+STANDS_PX = 1.0
+"""Matches of dust with dust agree in their shift to less."""
+MIN_STANDING = 4
+"""Matches at one shift; a tile that was taken twice makes up to three at which two tiles lie at one place."""
+
 BOUND, MIN_BOUND_PX = 0.1, 16.0
 """Tiles are searched within a tenth of a tile of their nominal place, at least 16 px: stages miss by a few µm."""
 
@@ -180,6 +185,27 @@ def edges_anywhere(frames: Frames, pairs: Sequence[tuple[int, int]], structure: 
         if edge.correlation >= MIN_CORRELATION_ANYWHERE:
             edges.append(edge)
     return edges
+
+
+def without_dust(edges: Sequence[Edge]) -> list[Edge]:
+    """Those of some matches found anywhere that specks on the camera did not make.
+
+    One speck lies on another at one shift whatever the tiles, so that many tiles would lie at one place beside another:
+    such matches are left out together where that holds for most of those at a shift.
+    """
+    way = np.array([1 if edge.shift_px > (0.0, 0.0) else -1 for edge in edges])
+    shifts = np.array([edge.shift_px for edge in edges]).reshape(-1, 2) * way[:, None]
+    ends = np.array([(edge.first, edge.second) for edge in edges]).reshape(-1, 2)
+    ends[way < 0] = ends[way < 0, ::-1]
+    kept = []
+    for index, edge in enumerate(edges):
+        alike = ends[(np.abs(shifts - shifts[index]) < STANDS_PX).all(axis=1)]
+        shared = np.zeros(len(alike), dtype=bool)
+        for side in alike.T:
+            shared |= np.bincount(side)[side] > 1
+        if len(alike) < MIN_STANDING or shared.mean() <= 0.5:
+            kept.append(edge)
+    return kept
 
 
 def sharpen(frames: Frames, edge: Edge, search_px: int = 2) -> Edge:

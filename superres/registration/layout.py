@@ -24,6 +24,7 @@ from superres.registration.edges import (
     search_bound_px,
     settle,
     structure_of,
+    without_dust,
 )
 from superres.registration.flatfield import described_flat_field, estimate_flat_field
 from superres.registration.frames import Frames
@@ -126,11 +127,12 @@ def _compare_all(frames: Frames, structure: Structure) -> list[Edge]:
     """
     count = len(frames)
     every = [(a, b) for a in range(count) for b in range(a + 1, count)]
-    edges = agreeing(count, edges_anywhere(frames, every, structure))
+    edges = agreeing(count, without_dust(edges_anywhere(frames, every, structure)))
     owner = _owners(frames, edges)
     between = [(a, b) for a, b in every if owner[a] != owner[b]]
     if between:
-        edges = agreeing(count, edges + edges_anywhere(frames, between, structure, 2 * ALL_PAIRS_SIZE_PX))
+        finer = edges_anywhere(frames, between, structure, 2 * ALL_PAIRS_SIZE_PX)
+        edges = agreeing(count, without_dust([*edges, *finer]))
     return edges
 
 

@@ -137,6 +137,21 @@ def test_heavy_dust_does_not_hide_weak_tissue(stepped: tuple[list[Tile], np.ndar
     assert "fewer than 16 tiles" in str(lay(stepped[0][:12]).notes["dust on the camera"])
 
 
+def test_tiles_of_unknown_places_are_not_laid_by_their_dust(scan: tuple[list[Tile], np.ndarray]) -> None:
+    """Nine tiles are too few to divide dust out: its matches put them 259 px off."""
+    with pytest.raises(RegistrationError, match=r"fall into \d parts") as caught:
+        lay(unknown(dusty(scan[0], 0.2, 60)))
+    assert caught.value.reason == "disconnected"
+
+
+def test_an_even_stage_is_not_taken_for_dust(slide: Slide) -> None:
+    """All overlaps of a row at one shift, and a tile that was taken twice, so that two lie at one place."""
+    tiles, true = slide.scan(3, 3, 200, 0.15, jitter_px=0, noise=0.01)
+    again = slide.coarse((float(true[4][0]), float(true[4][1])), (200, 200), noise=0.01, name="again")
+    layout = lay([*unknown(tiles), Tile(again, None, None)])
+    assert layout_rmse_px(np.array(layout.origins_px), np.vstack([true, true[4:5]])) <= 0.05
+
+
 def test_flat_field_is_the_vignette(scan: tuple[list[Tile], np.ndarray]) -> None:
     """Within 0.5 % of the lens's true fall-off (its own spread is 2.2 %)."""
     layout = lay(scan[0])
