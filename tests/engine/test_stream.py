@@ -204,8 +204,15 @@ def test_leaving_the_loop_stops_the_frame_that_is_being_computed():
     """At the next tile: the second frame would take minutes."""
     small_tiles = Engine.from_weights(make_weights(**SMALL), device="cpu", engine="torch", catalog=Catalog.builtin(),
                                       tile_px=16)
-    stream = small_tiles.stream([np.zeros((4, 4, 3), np.uint8), np.zeros((6000, 6000, 3), np.uint8)])
+    asked = []
+
+    class Watched(Events):
+        def raise_if_cancelled(self):
+            asked.append(threading.current_thread().name)
+
+    stream = small_tiles.stream([np.zeros((4, 4, 3), np.uint8), np.zeros((6000, 6000, 3), np.uint8)], events=Watched())
     next(stream)
+    wait_until(lambda: asked.count("superres-compute") > 20)    # the first frame asks a few times only
     stream.close()
     wait_until(lambda: not threads_of_streams())
 
