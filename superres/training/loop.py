@@ -32,6 +32,10 @@ HISTORY_FILE, CHECKPOINT_FILE = "history.csv", "checkpoint.safetensors"
 CHECKPOINT_SECONDS = 120.0
 """Where no checkpoint_every is given: work that a kill may cost at most, beside the checkpoints at validations."""
 
+SLOW_COMPILER = ("train.compile on a CPU: minutes go by before the first steps, and libsuperres' convolutions are off; "
+                 "set train.compile = false")
+"""Measured with rivenson2017, 16 patches of 40² and one thread: docs/training.md."""
+
 GPU_STEPS_UNWATCHED = 20
 """On a GPU the loss is looked at this often: each look waits until the GPU has done everything that it was given."""
 
@@ -117,6 +121,8 @@ class _Training:
                                     f"from here on by {own}: the result differs by rounding from an uninterrupted one")
         elif state.step == 0 and self.job.settings.convolutions == "auto" and self.device.type == "cpu":
             self.events.note(STAGE, f"convolutions: {own}")
+        if self.job.settings.compile and self.device.type == "cpu":
+            self.events.note(STAGE, SLOW_COMPILER)
         if state.convolutions[-1:] != (own,):
             state.convolutions = (*state.convolutions, own)
 

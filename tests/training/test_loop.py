@@ -55,6 +55,15 @@ def test_the_best_validation_weights_are_kept(tmp_path):
     assert any(not np.array_equal(result.tensors[name], last[name].numpy()) for name in last)
 
 
+def test_that_compiling_does_not_pay_on_a_cpu_is_said_before_the_minutes_it_takes(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch, "compile", lambda forward: forward)
+    compiled, plain = Watch(), Watch()
+    train(small_job(tmp_path / "compiled", steps=6, compile=True), compiled)
+    train(small_job(tmp_path / "plain", steps=6), plain)
+    assert any(note.startswith("train.compile on a CPU: minutes go by") for note in compiled.notes)
+    assert not any("train.compile" in note for note in plain.notes)
+
+
 def test_without_validation_the_last_weights_are_kept_and_it_is_said(tmp_path):
     events = Watch()
     result = train(small_job(tmp_path, validation=[]), events)
