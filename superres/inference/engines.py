@@ -146,7 +146,7 @@ def choose(architecture: str | None, device: torch.device, precision: Precision,
     """
     known = architecture == ARCHITECTURE
     if device.type == "cpu":
-        # benchmarks/history/COMMIT: 0.6 of OpenVINO's time at 2048², 0.5 of torch's.
+        # benchmarks/history/2026-11-26-df27920.json: 0.71 of OpenVINO's time at 2048², 0.63 of torch's.
         if not _is_measured(device, precision):
             other = "no engine was measured on a CPU with AVX-512 or bfloat16, as this one is"
         elif known and is_within_float16 and native.winograd() is not None:
