@@ -25,22 +25,6 @@ bool suits_winograd([[maybe_unused]] const Layer &layer) {
 #endif
 }
 
-// work(part, first, last): contiguous parts of `count`, always the same for the same number of threads.
-template <class Work> void in_parts(std::int64_t count, int threads, const Work &work) {
-  struct State {
-    const Work &work;
-    std::int64_t count, parts;
-  };
-  State state{work, count, std::max<std::int64_t>(1, std::min<std::int64_t>(threads, count))};
-  share_out(
-      state.parts,
-      [](void *data, std::ptrdiff_t part) {
-        const State &s = *static_cast<State *>(data);
-        s.work(part, s.count * part / s.parts, s.count * (part + 1) / s.parts);
-      },
-      &state);
-}
-
 // To the nearest whole number, halves to the even one, of 0 to 255: what is added pushes the fraction out of float32.
 inline float rounded(float value) { return (value + 12582912.0f) - 12582912.0f; }
 

@@ -234,25 +234,6 @@ void scatter(const float *m, ptrdiff_t step, const Grid &g, ptrdiff_t channels, 
   }
 }
 
-// --- threads ----------------------------------------------------------------------------------------------------------
-
-// work(part, first block, last block): contiguous parts of `blocks`, always the same for the same number of threads.
-template <typename Work> void share(ptrdiff_t blocks, int threads, const Work &work) {
-  struct State {
-    const Work &work;
-    ptrdiff_t blocks, parts;
-  };
-  const ptrdiff_t parts = std::max<ptrdiff_t>(1, std::min<ptrdiff_t>(threads, blocks));
-  State state{work, blocks, parts};
-  share_out(
-      parts,
-      [](void *data, ptrdiff_t part) {
-        const State &s = *static_cast<State *>(data);
-        s.work(part, s.blocks * part / s.parts, s.blocks * (part + 1) / s.parts);
-      },
-      &state);
-}
-
 } // namespace
 
 // --- the three convolutions -------------------------------------------------------------------------------------------
@@ -287,7 +268,7 @@ void convolve_transformed(const Sizes &c, const float *x, const float *u, const 
   const ptrdiff_t inputs = padded(c.inputs), outputs = padded(c.outputs);
   const ptrdiff_t tiles = grid.tiles(), blocks = (tiles + kTiles - 1) / kTiles;
   const ptrdiff_t v_step = step_of(inputs), m_step = step_of(outputs), size = scratch_size(c.inputs, c.outputs);
-  share(blocks, threads, [&](ptrdiff_t part, ptrdiff_t first, ptrdiff_t last) {
+  in_parts(blocks, threads, [&](ptrdiff_t part, ptrdiff_t first, ptrdiff_t last) {
     float *v = scratch + part * size, *m = v + kPositions * v_step;
     for (ptrdiff_t block = first; block < last; ++block) {
       const ptrdiff_t begin = block * kTiles, count = std::min(kTiles, tiles - begin);
@@ -320,7 +301,7 @@ void weight_gradient(const Sizes &c, const float *x, const float *gy, float *gw,
   const ptrdiff_t v_size = kPositions * v_step, m_size = kPositions * m_step;
   const ptrdiff_t u_size = kPositions * c.inputs * outputs, size = v_size + m_size + u_size;
   const Buffer memory = buffer(parts * size);
-  share(blocks, threads, [&](ptrdiff_t part, ptrdiff_t first, ptrdiff_t last) {
+  in_parts(blocks, threads, [&](ptrdiff_t part, ptrdiff_t first, ptrdiff_t last) {
     float *v = memory.get() + part * size, *m = v + v_size, *u = m + m_size;
     for (ptrdiff_t block = first; block < last; ++block) {
       const ptrdiff_t begin = block * kTiles, count = std::min(kTiles, tiles - begin);

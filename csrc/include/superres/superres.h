@@ -62,6 +62,7 @@ typedef struct sr_tensor {
   int64_t shape[4];
 } sr_tensor;
 
+/* Functions without a status want a model: NULL is for sr_model_destroy alone. */
 typedef struct sr_model sr_model;
 
 /* Copy, check and pack weights for a device.  The tensors may go afterwards.
